@@ -1,0 +1,3 @@
+//! hippofs: a FUSE filesystem that records every change.
+pub mod event;
+pub mod health;

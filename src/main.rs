@@ -1,0 +1,2 @@
+//! hippofs.
+fn main() {}
