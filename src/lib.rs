@@ -1,3 +1,4 @@
 //! hippofs: a FUSE filesystem that records every change.
+pub mod control;
 pub mod event;
 pub mod health;
