@@ -1,15 +1,15 @@
-//! Events out of the log, chunk by chunk, as they are read. Nothing waits here: what is not there yet is
+//! The reply to an `events` request, chunk by chunk, as it is read. Nothing waits here: what is not there yet is
 //! [`Step::Wait`], and one chunk is the most that a reply ever holds in memory.
 
-use std::fmt::Write as _;
 use std::time::Instant;
 
 use serde_json::json;
 
-use crate::event::line::{quote, seq_of};
-use crate::event::{GapReason, Seq};
+use crate::event::Seq;
+use crate::event::line::seq_of;
 use crate::event_log::{Chunk, EventLog, LogError, Reader};
 
+use super::hole::{Hole, Holes};
 use super::query::EventsQuery;
 use super::select::{Filter, Verdict};
 
@@ -18,11 +18,16 @@ const CHUNK_BYTES_MIN: usize = 64 * 1024;
 /// Most bytes of log taken at once, which is what a reply may hold: the largest request a kernel makes.
 const CHUNK_BYTES_MAX: usize = 1024 * 1024;
 
+/// Most bytes of log looked through in one step: some milliseconds of work.
+const SCAN_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// What comes next in a reply.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Bytes, at least one.
     Bytes(Vec<u8>),
+    /// Nothing in what was looked through; there is more to look through at once.
+    Again,
     /// Nothing yet; the log may grow, and at the moment given the wait is over.
     Wait(Option<Instant>),
     /// The reply is complete.
@@ -30,136 +35,8 @@ pub(super) enum Step {
 }
 
 /// Bytes of log to take at once for a caller that takes `wanted`.
-fn chunk_bytes(wanted: usize) -> usize {
+pub(super) fn chunk_bytes(wanted: usize) -> usize {
     wanted.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX)
-}
-
-/// Positions that cannot be shown, first and last.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Hole {
-    from: Seq,
-    to: Seq,
-    reason: GapReason,
-}
-
-impl Hole {
-    /// What is between the end of the log and a position past it.
-    fn ahead(head: Seq, since: Seq) -> Hole {
-        Hole {
-            from: Seq(head.0.saturating_add(1)),
-            to: since,
-            reason: GapReason::Ahead,
-        }
-    }
-
-    fn detail(self) -> &'static str {
-        match self.reason {
-            GapReason::Retention => "these events are older than what the log keeps",
-            GapReason::Ahead => {
-                "the position lies past the end of this log: it is from another store; read the tree again and go on from `head`"
-            }
-            GapReason::Damaged | GapReason::Torn => {
-                "the log is damaged here: `hippofs verify` says where"
-            }
-            GapReason::Crash | GapReason::Failed => "these events were not recorded",
-        }
-    }
-
-    /// The line that stands for the hole in a stream of events. It has no `seq`: it is no event of the log.
-    fn line(self) -> Vec<u8> {
-        let mut out = String::new();
-        let _ = write!(
-            out,
-            "{{\"event_type\":\"gap\",\"source\":\"system\",\"reason\":\"{}\",\"from\":{},\"to\":{},\"detail\":",
-            self.reason.word(),
-            self.from,
-            self.to
-        );
-        quote(self.detail(), &mut out);
-        out.push_str("}\n");
-        out.into_bytes()
-    }
-}
-
-/// The log itself, unparsed: `events`, `since/SEQ` and `follow`.
-pub(super) struct Copy {
-    log: EventLog,
-    /// The last position passed.
-    at: Seq,
-    /// Where the copy ends; `None` follows the log.
-    until: Option<Seq>,
-    /// Dropped whenever it has nothing more, so that a waiting follower holds no file open.
-    reader: Option<Reader>,
-    hole: Option<Hole>,
-}
-
-impl Copy {
-    /// The events after `since` up to the present head.
-    pub(super) fn snapshot(log: EventLog, since: Seq) -> Copy {
-        let head = log.head();
-        Copy {
-            log,
-            at: since.min(head),
-            until: Some(head),
-            reader: None,
-            hole: (since > head).then(|| Hole::ahead(head, since)),
-        }
-    }
-
-    /// The events after the present head, without end.
-    pub(super) fn follow(log: EventLog) -> Copy {
-        Copy {
-            at: log.head(),
-            log,
-            until: None,
-            reader: None,
-            hole: None,
-        }
-    }
-
-    /// Whether there is something to read, or the end.
-    pub(super) fn ready(&self) -> bool {
-        self.until.is_some() || self.log.head() > self.at
-    }
-
-    /// The next bytes for a caller that takes `wanted` at a time.
-    pub(super) fn step(&mut self, wanted: usize) -> Result<Step, LogError> {
-        if let Some(hole) = self.hole.take() {
-            return Ok(Step::Bytes(hole.line()));
-        }
-        loop {
-            let reader = match &mut self.reader {
-                Some(reader) => reader,
-                None => {
-                    let until = self.until.unwrap_or_else(|| self.log.head());
-                    if self.at >= until {
-                        return Ok(match self.until {
-                            Some(_) => Step::End,
-                            None => Step::Wait(None),
-                        });
-                    }
-                    self.reader.insert(self.log.reader(self.at, until))
-                }
-            };
-            let chunk = reader.next_chunk(chunk_bytes(wanted))?;
-            self.at = reader.position().max(self.at);
-            match chunk {
-                Chunk::Lines(lines) if lines.is_empty() => {}
-                Chunk::Lines(lines) => return Ok(Step::Bytes(lines)),
-                Chunk::Gap { from, to, reason } => {
-                    self.at = self.at.max(to);
-                    return Ok(Step::Bytes(Hole { from, to, reason }.line()));
-                }
-                Chunk::End => {
-                    self.reader = None;
-                    // A snapshot has shown all there is, whatever its bound says.
-                    if self.until.is_some() {
-                        self.until = Some(self.at);
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// The reply to an `events` request.
@@ -177,7 +54,7 @@ pub(super) struct Answer {
     deadline: Option<Instant>,
     found: bool,
     reader: Option<Reader>,
-    gap: Option<Gap>,
+    holes: Option<Holes>,
     state: State,
 }
 
@@ -186,13 +63,6 @@ enum State {
     Events,
     LastLine,
     Done,
-}
-
-/// All holes of one reply, as its last line says them.
-struct Gap {
-    first: Hole,
-    to: Seq,
-    lost: u64,
 }
 
 impl Answer {
@@ -207,7 +77,7 @@ impl Answer {
             deadline: query.wait.map(|wait| Instant::now() + wait),
             found: false,
             reader: None,
-            gap: None,
+            holes: None,
             state: State::Events,
             filter,
             log,
@@ -224,6 +94,7 @@ impl Answer {
 
     /// The next bytes for a caller that takes `wanted` at a time.
     pub(super) fn step(&mut self, wanted: usize) -> Result<Step, LogError> {
+        let mut scanned = 0;
         loop {
             match self.state {
                 State::Done => return Ok(Step::End),
@@ -243,10 +114,14 @@ impl Answer {
             let passed = reader.position();
             match chunk {
                 Chunk::Lines(lines) => {
+                    scanned += lines.len();
                     let taken = self.take(lines, passed);
                     if !taken.is_empty() {
                         self.found = true;
                         return Ok(Step::Bytes(taken));
+                    }
+                    if scanned >= SCAN_BYTES_MAX && self.state == State::Events {
+                        return Ok(Step::Again);
                     }
                 }
                 Chunk::Gap { from, to, reason } => {
@@ -270,7 +145,7 @@ impl Answer {
     fn more(&mut self) -> Option<Step> {
         if self.at >= self.end() {
             let finished = self.found
-                || self.gap.is_some()
+                || self.holes.is_some()
                 || self.until.is_some_and(|until| self.at >= until)
                 || self.deadline.is_none();
             if finished {
@@ -326,7 +201,7 @@ impl Answer {
     /// Leaves out what is older than the first moment asked for, when the log knows where that is. Events before it
     /// are not asked for, so having lost them is no gap either.
     fn skip_to_time(&mut self) {
-        let Some(from) = self.filter.from_time() else {
+        let Some(from) = self.filter.start() else {
             return;
         };
         let first = self.log.first_seq_at(from);
@@ -336,32 +211,14 @@ impl Answer {
     }
 
     fn lose(&mut self, hole: Hole) {
-        let lost = hole.to.0.saturating_sub(hole.from.0).saturating_add(1);
-        match &mut self.gap {
-            Some(gap) => {
-                gap.to = gap.to.max(hole.to);
-                gap.lost = gap.lost.saturating_add(lost);
-            }
-            None => {
-                self.gap = Some(Gap {
-                    first: hole,
-                    to: hole.to,
-                    lost,
-                });
-            }
+        match &mut self.holes {
+            Some(holes) => holes.add(hole),
+            None => self.holes = Some(Holes::new(hole)),
         }
     }
 
     fn last_line(&self) -> Vec<u8> {
-        let gap = self.gap.as_ref().map(|gap| {
-            json!({
-                "reason": gap.first.reason.word(),
-                "from": gap.first.from.0,
-                "to": gap.to.0,
-                "lost": gap.lost,
-                "detail": gap.first.detail(),
-            })
-        });
+        let gap = self.holes.as_ref().map(Holes::json);
         let mut line = json!({"next": self.at.0, "head": self.head.0, "gap": gap}).to_string();
         line.push('\n');
         line.into_bytes()

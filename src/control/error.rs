@@ -31,19 +31,22 @@ pub enum ControlError {
 
 /// A refused request, in the words of the reply.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Reject {
+pub(super) struct Reject {
     /// One word for programs.
-    pub code: &'static str,
+    pub(super) code: &'static str,
     /// What is wrong.
-    pub message: String,
+    pub(super) message: String,
     /// What to do instead; empty when there is nothing to say.
-    pub hint: String,
+    pub(super) hint: String,
 }
 
 impl Reject {
     /// A refusal.
-    #[must_use]
-    pub fn new(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Reject {
+    pub(super) fn new(
+        code: &'static str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Reject {
         Reject {
             code,
             message: message.into(),
@@ -52,8 +55,7 @@ impl Reject {
     }
 
     /// The reply: `{"error":{"code":...,"message":...,"hint":...}}` and a newline.
-    #[must_use]
-    pub fn line(&self) -> String {
+    pub(super) fn line(&self) -> String {
         let mut out = String::new();
         let _ = write!(out, "{{\"error\":{{\"code\":\"{}\",\"message\":", self.code);
         quote(&self.message, &mut out);

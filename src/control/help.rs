@@ -1,9 +1,9 @@
 //! The text of `help`: what stands in the control directory of this version, and nothing of a later one.
 
+use super::glob::PathGlob;
 use super::query::{
     DEPTH_MAX, MARK_DATA_BYTES_MAX, MARK_TEXT_BYTES_MAX, REQUEST_BYTES_MAX, WAIT_MS_MAX,
 };
-use super::select::PathGlob;
 
 /// The whole text.
 pub(super) fn text() -> String {

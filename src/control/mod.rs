@@ -5,11 +5,15 @@
 //! chunk of the log and nothing else.
 
 mod answer;
+mod copy;
 mod error;
 mod fields;
+mod glob;
 mod help;
+mod hole;
 mod metrics;
 mod query;
+mod scan;
 mod select;
 mod status;
 mod stream;
@@ -28,8 +32,8 @@ use crate::event_log::EventLog;
 use crate::health::Health;
 use crate::recorder::{RecordError, Recorder};
 
-pub use error::{ControlError, Reject};
-pub use query::{REQUEST_BYTES_MAX, Request};
+pub use error::ControlError;
+pub use query::REQUEST_BYTES_MAX;
 pub use stream::{Read, Stream};
 pub use tree::Entry;
 

@@ -8,8 +8,10 @@ use crate::event::{EventType, Mark, Op, Seq, Source};
 
 use super::error::Reject;
 use super::fields::{Fields, invalid, shortened};
-use super::select::{PathGlob, Selectors, Session};
-use super::times::{Instant, depth, member};
+use super::glob::PathGlob;
+use super::scan::{depth, member};
+use super::select::{Selectors, Session};
+use super::times::Moment;
 
 /// Longest request in bytes: what one write(2) surely brings in one piece, and far more than any query needs.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
@@ -48,7 +50,7 @@ const EVENTS_FIELDS: [&str; 16] = [
 
 /// What a session asks for.
 #[derive(Clone, Debug)]
-pub enum Request {
+pub(super) enum Request {
     /// Events of the log.
     Events(Box<EventsQuery>),
     /// The counters.
@@ -63,7 +65,7 @@ pub enum Request {
 
 /// Which events, and how they are to come.
 #[derive(Clone, Debug, Default)]
-pub struct EventsQuery {
+pub(super) struct EventsQuery {
     pub(super) selectors: Selectors,
     /// Events after this one.
     pub(super) since: Seq,
@@ -80,7 +82,7 @@ impl Request {
     ///
     /// # Errors
     /// [`Reject`] with what is wrong and what to write instead.
-    pub fn parse(bytes: &[u8]) -> Result<Request, Reject> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Request, Reject> {
         if bytes.len() > REQUEST_BYTES_MAX {
             return Err(too_long());
         }
@@ -221,8 +223,8 @@ fn selectors(fields: &Fields<'_>, text: &str) -> Result<Selectors, Reject> {
         sources: fields.words("source", Source::parse, &sources)?,
         session: fields.text("session", SESSION_BYTES_MAX)?.map(session),
         pid: pid.and_then(|pid| u32::try_from(pid).ok()),
-        from_time: time(fields, text, "from_time")?.map(Instant::first),
-        to_time: time(fields, text, "to_time")?.map(Instant::last),
+        from_time: time(fields, text, "from_time")?.map(Moment::first),
+        to_time: time(fields, text, "to_time")?.map(Moment::last),
     })
 }
 
@@ -235,11 +237,11 @@ fn session(text: &str) -> Session {
 }
 
 /// A time; `text` is the text of the object that has the field.
-fn time(fields: &Fields<'_>, text: &str, key: &str) -> Result<Option<Instant>, Reject> {
+fn time(fields: &Fields<'_>, text: &str, key: &str) -> Result<Option<Moment>, Reject> {
     let time = match fields.value(key) {
         None => return Ok(None),
-        Some(Value::String(time)) => Instant::from_rfc3339(time),
-        Some(Value::Number(_)) => member(text, key).and_then(Instant::from_number),
+        Some(Value::String(time)) => Moment::from_rfc3339(time),
+        Some(Value::Number(_)) => member(text, key).and_then(Moment::from_number),
         Some(_) => None,
     };
     match time {

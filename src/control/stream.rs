@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 
 use crate::event::{Caller, Mark};
 
-use super::answer::{Answer, Copy, Step};
+use super::answer::{Answer, Step};
+use super::copy::LogCopy;
 use super::error::{ControlError, Reject};
 use super::query::{EventsQuery, REQUEST_BYTES_MAX, Request, too_long};
 use super::select::Filter;
@@ -48,7 +49,7 @@ struct State {
 /// Where the next bytes come from.
 enum Feed {
     Nothing,
-    Copy(Copy),
+    Copy(LogCopy),
     Answer(Box<Answer>),
 }
 
@@ -57,12 +58,12 @@ impl Stream {
     pub(super) fn open(shared: Arc<Shared>, entry: Entry, caller: Arc<Caller>) -> Stream {
         let state = match entry {
             Entry::Root | Entry::SinceDir | Entry::Control => State::text(String::new()),
-            Entry::Events => State::copy(Copy::snapshot(
+            Entry::Events => State::copy(LogCopy::snapshot(
                 shared.log.clone(),
                 crate::event::Seq::default(),
             )),
-            Entry::Since(seq) => State::copy(Copy::snapshot(shared.log.clone(), seq)),
-            Entry::Follow => State::copy(Copy::follow(shared.log.clone())),
+            Entry::Since(seq) => State::copy(LogCopy::snapshot(shared.log.clone(), seq)),
+            Entry::Follow => State::copy(LogCopy::follow(shared.log.clone())),
             Entry::Status => State::text(status::json(&shared)),
             Entry::Metrics => State::text(metrics::text(&shared)),
             Entry::Help => State::text(help::text()),
@@ -85,9 +86,9 @@ impl Stream {
         if max_bytes == 0 {
             return Ok(Read::Bytes(Vec::new()));
         }
-        if state.is_drained() {
+        while state.is_drained() {
             match state.fill(max_bytes)? {
-                Filled::Bytes => {}
+                Filled::Bytes | Filled::Again => {}
                 Filled::Nothing => return Ok(Read::Bytes(Vec::new())),
                 Filled::Wait(until) => return Ok(Read::Park { until }),
             }
@@ -120,9 +121,13 @@ impl Stream {
         }
     }
 
-    /// Whether a read would have bytes or the end of the file at once.
+    /// Whether a read would have bytes or the end of the file at once. It does a bounded amount of work and may say yes
+    /// where a read then finds nothing, but never no where there is something.
     pub fn readable(&self) -> bool {
-        let mut state = self.state.lock();
+        // Whoever holds the lock is reading at this moment.
+        let Some(mut state) = self.state.try_lock() else {
+            return true;
+        };
         if !state.is_drained() {
             return true;
         }
@@ -198,6 +203,7 @@ fn log_failed(error: &dyn std::fmt::Display) -> Reject {
 /// What [`State::fill`] found.
 enum Filled {
     Bytes,
+    Again,
     Nothing,
     Wait(Option<Instant>),
 }
@@ -211,7 +217,7 @@ impl State {
         }
     }
 
-    fn copy(copy: Copy) -> State {
+    fn copy(copy: LogCopy) -> State {
         State {
             pending: Vec::new(),
             read: 0,
@@ -236,6 +242,7 @@ impl State {
                 self.read = 0;
                 Filled::Bytes
             }
+            Step::Again => Filled::Again,
             Step::Wait(until) => Filled::Wait(until),
             Step::End => {
                 self.feed = Feed::Nothing;

@@ -14,12 +14,12 @@ const EXPONENT_MAX: i64 = 1_000_000;
 
 /// A time as it was written: the nanosecond at or before it, and whether that is cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Instant {
+pub(super) struct Moment {
     floor: u64,
     cut: bool,
 }
 
-impl Instant {
+impl Moment {
     /// The first nanosecond that is not before it.
     pub(super) fn first(self) -> Timestamp {
         Timestamp(self.floor.saturating_add(u64::from(self.cut)))
@@ -31,17 +31,17 @@ impl Instant {
     }
 
     /// Reads an RFC 3339 time; `None` when it is none or lies before 1970.
-    pub(super) fn from_rfc3339(text: &str) -> Option<Instant> {
+    pub(super) fn from_rfc3339(text: &str) -> Option<Moment> {
         let time: jiff::Timestamp = text.parse().ok()?;
         let nanos = time.as_nanosecond();
-        (nanos >= 0).then(|| Instant {
+        (nanos >= 0).then(|| Moment {
             floor: u64::try_from(nanos).unwrap_or(u64::MAX),
             cut: false,
         })
     }
 
     /// Reads the text of a JSON number of seconds; `None` when it is none or negative.
-    pub(super) fn from_number(text: &str) -> Option<Instant> {
+    pub(super) fn from_number(text: &str) -> Option<Moment> {
         let (mantissa, exponent) = match text.split_once(['e', 'E']) {
             Some((mantissa, exponent)) => (mantissa, exponent_of(exponent)?),
             None => (text, 0),
@@ -58,7 +58,7 @@ impl Instant {
 }
 
 /// `digits` times ten to the power `shift`, cut to a whole number.
-fn shifted(digits: &str, shift: i64) -> Instant {
+fn shifted(digits: &str, shift: i64) -> Moment {
     let drop = usize::try_from(-shift).unwrap_or(0).min(digits.len());
     let (kept, cut) = digits.split_at(digits.len() - drop);
     let cut = cut.bytes().any(|b| b != b'0');
@@ -72,7 +72,7 @@ fn shifted(digits: &str, shift: i64) -> Instant {
         let text = [kept, &"0".repeat(zeros)].concat();
         text.parse().unwrap_or(u64::MAX)
     };
-    Instant { floor, cut }
+    Moment { floor, cut }
 }
 
 /// The exponent of a number, with its sign; a larger one than matters is cut.
@@ -87,112 +87,13 @@ fn exponent_of(text: &str) -> Option<i64> {
     Some(sign * digits.parse().unwrap_or(EXPONENT_MAX).min(EXPONENT_MAX))
 }
 
-/// The text of the value of `key` in the text of a JSON object; the last one when the key comes twice, as a JSON
-/// parser has it. `json` must be valid JSON; for anything else the answer is any part of it or `None`.
-pub(super) fn member<'a>(json: &'a str, key: &str) -> Option<&'a str> {
-    let bytes = json.as_bytes();
-    let mut at = after_blank(bytes, 0);
-    if bytes.get(at) != Some(&b'{') {
-        return None;
-    }
-    let mut found = None;
-    loop {
-        let name_at = after_blank(bytes, at + 1);
-        let name_end = after_value(bytes, name_at);
-        let colon = after_blank(bytes, name_end);
-        if bytes.get(colon) != Some(&b':') {
-            return found;
-        }
-        let value_at = after_blank(bytes, colon + 1);
-        let value_end = after_value(bytes, value_at);
-        let name: Option<String> = json
-            .get(name_at..name_end)
-            .and_then(|name| serde_json::from_str(name).ok());
-        if name.as_deref() == Some(key) {
-            found = json.get(value_at..value_end);
-        }
-        at = after_blank(bytes, value_end);
-        if bytes.get(at) != Some(&b',') {
-            return found;
-        }
-    }
-}
-
-/// The deepest nesting of arrays and objects in a JSON text.
-pub(super) fn depth(json: &[u8]) -> usize {
-    let (mut at, mut depth, mut deepest) = (0, 0_usize, 0);
-    while let Some(byte) = json.get(at) {
-        match byte {
-            b'"' => at = after_string(json, at) - 1,
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        at += 1;
-    }
-    deepest
-}
-
-/// The first position at or after `at` that is not blank.
-fn after_blank(json: &[u8], at: usize) -> usize {
-    let rest = json.get(at..).unwrap_or_default();
-    at + rest
-        .iter()
-        .take_while(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
-        .count()
-}
-
-/// The position after the value that begins at `at`.
-fn after_value(json: &[u8], at: usize) -> usize {
-    let (mut at, mut depth) = (at, 0_usize);
-    while let Some(byte) = json.get(at) {
-        match byte {
-            b'"' => {
-                at = after_string(json, at);
-                if depth == 0 {
-                    return at;
-                }
-                continue;
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' if depth == 0 => return at,
-            b'}' | b']' => {
-                depth -= 1;
-                if depth == 0 {
-                    return at + 1;
-                }
-            }
-            b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' if depth == 0 => return at,
-            _ => {}
-        }
-        at += 1;
-    }
-    at
-}
-
-/// The position after the string whose opening quote stands at `at`; always past `at`.
-fn after_string(json: &[u8], at: usize) -> usize {
-    let mut at = at + 1;
-    while let Some(byte) = json.get(at) {
-        match byte {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-    at
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     fn nanos(text: &str) -> Option<(u64, u64)> {
-        Instant::from_number(text).map(|i| (i.last().0, i.first().0))
+        Moment::from_number(text).map(|i| (i.last().0, i.first().0))
     }
 
     #[test]
@@ -217,39 +118,24 @@ mod tests {
 
     #[test]
     fn rfc3339_is_read() {
-        let read = |text| Instant::from_rfc3339(text).map(|i| i.first().0);
+        let read = |text| Moment::from_rfc3339(text).map(|i| i.first().0);
         assert_eq!(read("1970-01-01T00:00:01.000000002Z"), Some(1_000_000_002));
         assert_eq!(read("1970-01-01T01:00:00+01:00"), Some(0));
         assert_eq!(read("1969-12-31T23:59:59Z"), None);
         assert_eq!(read("yesterday"), None);
     }
 
-    #[test]
-    fn members_are_found_as_a_parser_finds_them() {
-        let json = r#" { "a" : {"x":"}\"" , "b":[1,{"t":0}], "t" : 1.50 }, "t":2, "t":3 } "#;
-        assert_eq!(member(json, "t"), Some("3"));
-        let inner = member(json, "a").unwrap();
-        assert_eq!(member(inner, "t"), Some("1.50"));
-        assert_eq!(member(inner, "b"), Some("[1,{\"t\":0}]"));
-        assert_eq!(member(inner, "none"), None);
-        assert_eq!(member(r#"{"\u0074":7}"#, "t"), Some("7"));
-        assert_eq!(member("{}", "t"), None);
-        assert_eq!(depth(br#"{"a":[[]],"b":"[[[[\"[[["}"#), 3);
-    }
-
     proptest! {
         #[test]
         fn any_text_is_scanned_without_panic(text in "[{}\\[\\]\":,\\\\ a0-9.eE+-]{0,60}|.{0,40}") {
-            let _ = member(&text, "a");
-            let _ = depth(text.as_bytes());
-            let _ = Instant::from_number(&text);
-            let _ = Instant::from_rfc3339(&text);
+            let _ = Moment::from_number(&text);
+            let _ = Moment::from_rfc3339(&text);
         }
 
         #[test]
         fn every_nanosecond_reads_back(time in any::<u64>()) {
             let text = Timestamp(time).to_string();
-            prop_assert_eq!(Instant::from_number(&text).map(Instant::first), Some(Timestamp(time)));
+            prop_assert_eq!(Moment::from_number(&text).map(Moment::first), Some(Timestamp(time)));
         }
     }
 }

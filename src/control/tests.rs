@@ -1,1 +1,0 @@
-//! The control directory on a real log: streams as a kernel adapter drives them.
