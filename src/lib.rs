@@ -1,4 +1,5 @@
 //! hippofs: a FUSE filesystem that records every change.
 pub mod control;
 pub mod event;
+pub mod event_log;
 pub mod health;
