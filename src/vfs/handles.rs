@@ -34,7 +34,13 @@ pub struct OpenFile {
 impl OpenFile {
     /// A file that was opened at `node`.
     #[must_use]
-    pub fn new(fd: OwnedFd, node: Arc<Node>, caller: Arc<Caller>, writable: bool, durable: bool) -> OpenFile {
+    pub fn new(
+        fd: OwnedFd,
+        node: Arc<Node>,
+        caller: Arc<Caller>,
+        writable: bool,
+        durable: bool,
+    ) -> OpenFile {
         OpenFile {
             fd: Arc::new(fd),
             node,
