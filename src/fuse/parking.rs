@@ -31,6 +31,16 @@ struct Waiting {
     ended: bool,
 }
 
+impl Waiting {
+    /// When something must be looked at although no event came; `None` for never.
+    fn next_look(&self, look_at_callers: Instant) -> Option<Instant> {
+        let reads = self.reads.iter().filter_map(|read| read.until);
+        let polls = self.polls.iter().filter_map(|(stream, _)| stream.due());
+        let callers = (!self.reads.is_empty()).then_some(look_at_callers);
+        reads.chain(polls).chain(callers).min()
+    }
+}
+
 /// All that waits.
 #[derive(Default)]
 pub(super) struct Parking {
@@ -123,14 +133,9 @@ impl Parking {
                     .store(false, std::sync::atomic::Ordering::SeqCst);
             }
             if !waiting.appended && !waiting.ended {
-                if waiting.reads.is_empty() {
-                    self.changed.wait(&mut waiting);
-                } else {
-                    let first = waiting.reads.iter().filter_map(|read| read.until).min();
-                    self.changed.wait_until(
-                        &mut waiting,
-                        first.map_or(look_at_callers, |t| t.min(look_at_callers)),
-                    );
+                match waiting.next_look(look_at_callers) {
+                    Some(at) => drop(self.changed.wait_until(&mut waiting, at)),
+                    None => self.changed.wait(&mut waiting),
                 }
             }
             waiting.appended = false;

@@ -5,7 +5,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// Stripes: enough that two busy sessions seldom share one, few enough to stay in the cache.
 const STRIPES: usize = 256;
 /// Most entries one change touches: two directories, the moved entry and the replaced one.
-pub const KEYS_MAX: usize = 4;
+pub(super) const KEYS_MAX: usize = 4;
 
 /// How a change holds the shape of the tree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -14,7 +14,7 @@
 //! `gap` event. A log that cannot take the line in 4 (a broken disk) latches: the call fails, every later one is
 //! refused in 2, and the log says with a `gap` what happened when it works again.
 //!
-//! Lock order: tree, then stripes in rising order ([`locks`]), then the log's own lock. Nothing else is taken
+//! Lock order: tree, then stripes in rising order (`locks`), then the log's own lock. Nothing else is taken
 //! under the log's lock.
 
 mod callers;

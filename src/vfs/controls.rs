@@ -17,6 +17,8 @@ pub const CONTROL_NAME: &str = ".hippofs";
 const CONTROL_FROM: u64 = 1 << 63;
 /// Numbers from here on are `since/SEQ`, the position added.
 const SINCE_FROM: u64 = CONTROL_FROM | 1 << 62;
+/// The furthest position that has a number.
+const SINCE_MAX: u64 = (1 << 62) - 1;
 /// Entries with a number of their own.
 const FIXED: [Entry; 8] = [
     Entry::Root,
@@ -37,8 +39,8 @@ pub fn is_control(id: u64) -> bool {
 
 fn id_of(entry: Entry) -> u64 {
     match entry {
-        // A position past 2^62 cannot come up; two such share a number and nothing else.
-        Entry::Since(seq) => SINCE_FROM | (seq.0 & (CONTROL_FROM >> 1).wrapping_sub(1)),
+        // No position past 2^62 can come up: all of them are the one that lies ahead of everything.
+        Entry::Since(seq) => SINCE_FROM | seq.0.min(SINCE_MAX),
         fixed => CONTROL_FROM + FIXED.iter().position(|e| *e == fixed).unwrap_or(0) as u64,
     }
 }

@@ -239,7 +239,7 @@ impl Drop for Budget {
 }
 
 /// All nodes.
-pub struct Nodes {
+pub(super) struct Nodes {
     root: Arc<Node>,
     table: Mutex<Table>,
     kept_dirs: Arc<AtomicUsize>,
@@ -266,7 +266,7 @@ impl Nodes {
     ///
     /// # Errors
     /// When the root cannot be read.
-    pub fn new(root: OwnedFd) -> Result<Nodes, Errno> {
+    pub(super) fn new(root: OwnedFd) -> Result<Nodes, Errno> {
         let attr = backing::attr_of(root.as_fd())?;
         let node = Arc::new(Node::new(ROOT, 0, &attr));
         node.state.lock().kept = Some(Arc::new(root));
@@ -291,7 +291,7 @@ impl Nodes {
 
     /// The root.
     #[must_use]
-    pub fn root(&self) -> &Arc<Node> {
+    pub(super) fn root(&self) -> &Arc<Node> {
         &self.root
     }
 
@@ -299,7 +299,7 @@ impl Nodes {
     ///
     /// # Errors
     /// ESTALE when there is none.
-    pub fn get(&self, id: u64) -> Result<Arc<Node>, Errno> {
+    pub(super) fn get(&self, id: u64) -> Result<Arc<Node>, Errno> {
         self.table
             .lock()
             .by_id
@@ -310,7 +310,7 @@ impl Nodes {
 
     /// The node of the entry found at `name` in `dir`, if the kernel knows it.
     #[must_use]
-    pub fn known(&self, attr: &Attr) -> Option<Arc<Node>> {
+    pub(super) fn known(&self, attr: &Attr) -> Option<Arc<Node>> {
         let table = self.table.lock();
         let id = table.id_of(&attr.identity, self.root.identity.dev)?;
         let node = table.by_id.get(&id)?.node.upgrade()?;
@@ -318,7 +318,7 @@ impl Nodes {
     }
 
     /// Counts one more lookup of the entry found at `name` in `dir`; the kernel will forget it as often.
-    pub fn looked_up(&self, dir: &Arc<Node>, name: &OsStr, attr: &Attr) -> Arc<Node> {
+    pub(super) fn looked_up(&self, dir: &Arc<Node>, name: &OsStr, attr: &Attr) -> Arc<Node> {
         let node = self.count(attr);
         node.stands_at(dir, name);
         if attr.is_directory()
@@ -355,7 +355,7 @@ impl Nodes {
     }
 
     /// The kernel forgets `count` lookups of `id`.
-    pub fn forget(&self, id: u64, count: u64) {
+    pub(super) fn forget(&self, id: u64, count: u64) {
         if id == ROOT {
             return;
         }
@@ -397,21 +397,21 @@ impl Nodes {
     }
 
     /// An entry got a further name, or its first.
-    pub fn came(&self, dir: &Arc<Node>, name: &OsStr, attr: &Attr) {
+    pub(super) fn came(&self, dir: &Arc<Node>, name: &OsStr, attr: &Attr) {
         if let Some(node) = self.known(attr) {
             node.stands_at(dir, name);
         }
     }
 
     /// Before an entry's name goes: what the kernel knows stays reachable.
-    pub fn going(&self, attr: &Attr) {
+    pub(super) fn going(&self, attr: &Attr) {
         if let Some(node) = self.known(attr) {
             node.keep(None);
         }
     }
 
     /// After an entry's name has gone.
-    pub fn gone(&self, dir: &Node, name: &OsStr, attr: &Attr) {
+    pub(super) fn gone(&self, dir: &Node, name: &OsStr, attr: &Attr) {
         if let Some(node) = self.known(attr) {
             node.leaves(dir, name);
         }
