@@ -18,10 +18,14 @@
 //! under the log's lock.
 
 mod callers;
+pub mod catalog;
 pub mod change;
 mod locks;
+mod observe;
 mod place;
+mod reach;
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
@@ -31,10 +35,15 @@ use crate::event::{Caller, Event, Mark, Seq, line};
 use crate::event_log::{EventLog, LogError, Purpose};
 use crate::health::Health;
 
+use reach::Tracked;
+
 pub use callers::Callers;
+pub use catalog::Catalog;
 pub use change::Change;
 pub use locks::{Scope, Tree};
+pub use observe::{Adopted, How, Observed, Stale};
 pub use place::{Descriptor, Located};
+pub use reach::CatalogPlace;
 
 /// Why a change was not applied and recorded.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +65,7 @@ pub struct Recorder {
     health: Arc<Health>,
     locks: locks::Locks,
     next_handle: AtomicU64,
+    tracked: Option<Tracked>,
 }
 
 impl Recorder {
@@ -70,7 +80,35 @@ impl Recorder {
             health,
             locks: locks::Locks::default(),
             next_handle,
+            tracked: None,
         }
+    }
+
+    /// A recorder that also keeps `catalog`, so that it can tell what is changed behind the mount; `storage` is the
+    /// storage's root.
+    #[must_use]
+    pub fn with_catalog(
+        log: EventLog,
+        health: Arc<Health>,
+        catalog: Arc<Catalog>,
+        storage: Arc<OwnedFd>,
+    ) -> Recorder {
+        Recorder {
+            tracked: Some(Tracked { catalog, storage }),
+            ..Recorder::new(log, health)
+        }
+    }
+
+    /// The expected state of every entry, where it is kept.
+    #[must_use]
+    pub fn catalog(&self) -> Option<&Arc<Catalog>> {
+        self.tracked.as_ref().map(|tracked| &tracked.catalog)
+    }
+
+    /// The entry the catalog knows by `key`, to be reached on the disk.
+    #[must_use]
+    pub fn place(&self, key: u64) -> Option<CatalogPlace<'_>> {
+        self.tracked.as_ref()?.place(key)
     }
 
     /// The log behind it.

@@ -179,8 +179,8 @@ impl Node {
 }
 
 impl Located for Node {
-    fn lock_key(&self) -> u64 {
-        self.id
+    fn identity(&self) -> Identity {
+        self.identity
     }
 
     fn path(&self) -> Vec<u8> {

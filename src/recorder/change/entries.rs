@@ -433,6 +433,7 @@ impl Change for Rename<'_> {
         let replaced = done.other.map(|other| Replaced {
             ino: other.identity.ino,
             size: other.size,
+            blake3: None,
         });
         Event {
             replaced,
