@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -89,7 +91,7 @@ fn numbered(range: std::ops::RangeInclusive<u64>) -> Vec<String> {
     range.map(|n| n.to_string()).collect()
 }
 
-fn segments(path: &Path) -> Vec<std::path::PathBuf> {
+fn segments(path: &Path) -> Vec<PathBuf> {
     let mut found: Vec<_> = fs::read_dir(path)
         .unwrap()
         .map(|e| e.unwrap().path())
@@ -122,4 +124,419 @@ fn what_is_appended_is_read_and_survives_a_clean_reopen() {
     assert_eq!((recovery.head, log.durable()), (Seq(10), Seq(10)));
     append(&log, "11").unwrap();
     assert_eq!(texts(&log), numbered(1..=11));
+}
+
+/// A log whose segments hold few lines each, written with `lines` of them and dropped without a close.
+fn crashed(path: &Path, lines: u64) {
+    let (log, _) = open(path);
+    fill(&log, 1..=lines);
+}
+
+/// Appends numbered lines with reservations so large that every few of them fill a segment.
+fn fill(log: &EventLog, numbers: std::ops::RangeInclusive<u64>) {
+    for n in numbers {
+        let room = log.reserve(60_000, Purpose::Ordinary).unwrap();
+        room.append(&body_of(&n.to_string())).unwrap();
+    }
+}
+
+fn reasons(recovery: &Recovery) -> Vec<(GapReason, Option<(u64, u64)>)> {
+    let gaps = recovery.gaps.iter().map(|e| e.gap.as_ref().unwrap());
+    gaps.map(|g| (g.reason, g.range.map(|(f, t)| (f.0, t.0))))
+        .collect()
+}
+
+/// Records what recovery asks for, as the recorder does.
+fn record(log: &EventLog, recovery: &Recovery) {
+    for gap in &recovery.gaps {
+        let mut body = String::new();
+        line::body(gap, &mut body);
+        let room = log.reserve(body.len() + 200, Purpose::Ordinary).unwrap();
+        room.append(&body).unwrap();
+    }
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_is_cut_and_said() {
+    let dir = tempfile::tempdir().unwrap();
+    crashed(dir.path(), 3);
+    let file = segments(dir.path()).remove(0);
+    let whole = fs::read(&file).unwrap();
+    let end = whole.iter().rposition(|b| *b == b'\n').unwrap();
+    let start = whole[..end].iter().rposition(|b| *b == b'\n').unwrap() + 1;
+    for keep in start..=end {
+        // Cut short, and as a preallocated file has it: zeros behind.
+        for length in [keep, whole.len()] {
+            let mut torn = whole[..keep].to_vec();
+            torn.resize(length, 0);
+            fs::write(&file, &torn).unwrap();
+            let (log, recovery) = open(dir.path());
+            assert_eq!(recovery.head, Seq(2), "{keep}");
+            let expected: &[_] = if keep == start {
+                &[(GapReason::Crash, None)]
+            } else {
+                &[(GapReason::Torn, None), (GapReason::Crash, None)]
+            };
+            assert_eq!(reasons(&recovery), expected, "{keep}");
+            assert_eq!(append(&log, "3").unwrap(), Seq(3));
+            assert_eq!(texts(&log), numbered(1..=3));
+        }
+    }
+}
+
+#[test]
+fn a_whole_but_bad_last_line_keeps_its_position_from_being_given_again() {
+    let dir = tempfile::tempdir().unwrap();
+    crashed(dir.path(), 3);
+    let file = segments(dir.path()).remove(0);
+    let mut bytes = fs::read(&file).unwrap();
+    let end = bytes.iter().rposition(|b| *b == b'\n').unwrap();
+    bytes[end - 40] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let (log, recovery) = open(dir.path());
+    let expected = [(GapReason::Torn, Some((3, 3))), (GapReason::Crash, None)];
+    assert_eq!(reasons(&recovery), expected);
+    record(&log, &recovery);
+    assert_eq!(append(&log, "new").unwrap(), Seq(6));
+    let hole = Chunk::Gap {
+        from: Seq(3),
+        to: Seq(3),
+        reason: GapReason::Damaged,
+    };
+    assert_eq!(read_all(&log, Seq(0), 4096).1, std::slice::from_ref(&hole));
+    log.close().unwrap();
+    let (log, recovery) = open(dir.path());
+    assert!(recovery.clean && recovery.gaps.is_empty(), "{recovery:?}");
+    assert_eq!(read_all(&log, Seq(0), 4096).1, [hole]);
+    log.close().unwrap();
+    let report = verify(&*dir_storage(dir.path())).unwrap();
+    assert_eq!((report.problems.len(), report.known.len()), (0, 1));
+    assert_eq!((report.events, report.last), (5, Some(Seq(6))));
+}
+
+#[test]
+fn a_flipped_bit_in_the_middle_costs_its_line_and_is_said_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    for n in 1..=9 {
+        append(&log, &n.to_string()).unwrap();
+    }
+    log.close().unwrap();
+    let file = segments(dir.path()).remove(0);
+    let mut bytes = fs::read(&file).unwrap();
+    let line_bytes = bytes.len() / 9;
+    // The newline after the fourth line: the fifth must still be found.
+    bytes[4 * line_bytes - 1] ^= 0x40;
+    fs::write(&file, &bytes).unwrap();
+    let storage = dir_storage(dir.path());
+    assert_eq!(verify(&*storage).unwrap().problems.len(), 2);
+    let (log, recovery) = open(dir.path());
+    assert_eq!(reasons(&recovery), [(GapReason::Damaged, Some((4, 4)))]);
+    record(&log, &recovery);
+    let (lines, gaps) = read_all(&log, Seq(0), 300);
+    let seqs: Vec<u64> = lines.iter().map(|l| l.0.0).collect();
+    assert_eq!(seqs, [1, 2, 3, 5, 6, 7, 8, 9, 10]);
+    assert_eq!(gaps.len(), 1);
+    assert_eq!(read_all(&log, Seq(4), 300).1, []);
+    log.close().unwrap();
+    assert!(open(dir.path()).1.gaps.is_empty());
+}
+
+#[test]
+fn a_missing_segment_is_a_hole_and_the_rest_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    crashed(dir.path(), 60);
+    let all = segments(dir.path());
+    assert!(all.len() >= 4, "{all:?}");
+    let first = |p: &PathBuf| -> u64 { p.file_stem().unwrap().to_str().unwrap().parse().unwrap() };
+    let (from, to) = (first(&all[1]), first(&all[2]) - 1);
+    fs::remove_file(&all[1]).unwrap();
+    fs::write(dir.path().join("notes.txt"), "mine").unwrap();
+    let (log, recovery) = open(dir.path());
+    let expected = [
+        (GapReason::Damaged, Some((from, to))),
+        (GapReason::Crash, None),
+    ];
+    assert_eq!(reasons(&recovery), expected);
+    let (lines, gaps) = read_all(&log, Seq(0), 1000);
+    assert_eq!(lines.len() as u64, 60 - (to - from + 1));
+    let reason = GapReason::Damaged;
+    let (from, to) = (Seq(from), Seq(to));
+    assert_eq!(gaps, [Chunk::Gap { from, to, reason }]);
+    assert!(dir.path().join("notes.txt").exists());
+    assert!(recovery.notes.iter().any(|n| n.contains("notes.txt")));
+}
+
+#[test]
+fn chunks_of_any_size_from_any_position_over_many_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    fill(&log, 1..=80);
+    assert!(log.stats().segments > 3);
+    log.sync().unwrap();
+    for file in &segments(dir.path())[..2] {
+        assert!(fs::read(file).unwrap().ends_with(b"}\n"), "not cut");
+    }
+    for max_bytes in [0, 1, 200, 5000, 1 << 20] {
+        for after in [0, 1, 17, 79, 80, 81, u64::MAX] {
+            let (lines, gaps) = read_all(&log, Seq(after), max_bytes);
+            let expected: Vec<u64> = (after.saturating_add(1)..=80).collect();
+            let seqs: Vec<u64> = lines.iter().map(|l| l.0.0).collect();
+            assert_eq!((seqs, gaps), (expected, vec![]));
+        }
+    }
+    let mut reader = log.reader(Seq(3), Seq(5));
+    let Chunk::Lines(lines) = reader.next_chunk(1 << 20).unwrap() else {
+        panic!("no lines");
+    };
+    assert_eq!(lines.iter().filter(|b| **b == b'\n').count(), 2);
+    assert_eq!(reader.next_chunk(1 << 20).unwrap(), Chunk::End);
+}
+
+#[test]
+fn retention_by_bytes_and_by_age_keeps_the_newest_and_says_what_is_gone() {
+    for (retain_bytes, retain_age) in [(1500, QUIET), (u64::MAX, Duration::ZERO)] {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Options {
+            retain_bytes,
+            retain_age,
+            ..options()
+        };
+        let (log, _) = open_with(dir.path(), limits);
+        fill(&log, 1..=60);
+        let mut early = log.reader(Seq(0), Seq(60));
+        early.next_chunk(1).unwrap();
+        let mut late = log.reader(Seq(1), Seq(60));
+        assert_eq!(log.shared.retain(), 0, "unsynced segments stay");
+        log.sync().unwrap();
+        assert!(log.shared.retain() > 1);
+        let oldest = log.oldest();
+        assert!(oldest > Seq(1) && oldest <= Seq(60));
+        assert_eq!(log.stats().segments, segments(dir.path()).len() as u64);
+        let gap = |from| Chunk::Gap {
+            from: Seq(from),
+            to: Seq(oldest.0 - 1),
+            reason: GapReason::Retention,
+        };
+        assert_eq!(late.next_chunk(4096).unwrap(), gap(2));
+        assert!(matches!(late.next_chunk(4096).unwrap(), Chunk::Lines(_)));
+        let Chunk::Lines(lines) = early.next_chunk(4096).unwrap() else {
+            panic!("a reader keeps the file it has open");
+        };
+        assert_eq!(line::seq_of(&lines), Some(Seq(2)));
+        assert_eq!(read_all(&log, Seq(0), 4096).1, [gap(1)]);
+        log.close().unwrap();
+        let (log, recovery) = open_with(dir.path(), limits);
+        assert!(recovery.gaps.is_empty(), "{recovery:?}");
+        assert_eq!((log.oldest(), log.head()), (oldest, Seq(60)));
+    }
+}
+
+#[test]
+fn four_threads_append_while_readers_and_retention_work() {
+    const EACH: u64 = 400;
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Options {
+        retain_bytes: 40_000,
+        sync_interval: Duration::from_millis(10),
+        ..options()
+    };
+    let (log, _) = open_with(dir.path(), limits);
+    let calls = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&calls);
+    log.on_append(Box::new(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+    }));
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let log = log.clone();
+            scope.spawn(move || {
+                let mut last = Seq(0);
+                for n in 0..EACH {
+                    let seq = append(&log, &format!("{thread}-{n}")).unwrap();
+                    assert!(seq > last);
+                    last = seq;
+                    if n % 100 == 0 {
+                        assert!(log.sync().unwrap() >= seq);
+                    }
+                }
+            });
+        }
+        for _ in 0..2 {
+            let log = log.clone();
+            scope.spawn(move || follow(&log, 4 * EACH));
+        }
+    });
+    assert_eq!(calls.load(Ordering::Relaxed), 4 * EACH);
+    assert_eq!(log.head(), Seq(4 * EACH));
+    log.close().unwrap();
+    assert_eq!(verify(&*dir_storage(dir.path())).unwrap().problems.len(), 0);
+}
+
+/// Follows the log to `last`: every position is passed once, as a line or as one that retention took.
+fn follow(log: &EventLog, last: u64) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut position = Seq(0);
+    while position < Seq(last) {
+        assert!(log.wait_past(position, Some(deadline)) > position);
+        let mut reader = log.reader(position, Seq(u64::MAX));
+        loop {
+            match reader.next_chunk(2000).unwrap() {
+                Chunk::End => break,
+                Chunk::Gap { from, to, reason } => {
+                    assert_eq!((from, reason), (position.next(), GapReason::Retention));
+                    position = to;
+                }
+                Chunk::Lines(lines) => {
+                    for one in lines.split_inclusive(|b| *b == b'\n') {
+                        assert_eq!(line::check(one), Ok(position.next()));
+                        position = position.next();
+                    }
+                }
+            }
+        }
+        assert_eq!(reader.position(), position);
+    }
+}
+
+#[test]
+fn waiting_ends_with_an_append_a_deadline_or_a_close() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    assert_eq!(log.wait_past(Seq(0), Some(Instant::now())), Seq(0));
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| log.wait_past(Seq(0), None));
+        append(&log, "1").unwrap();
+        assert_eq!(waiter.join().unwrap(), Seq(1));
+        let waiter = scope.spawn(|| log.wait_past(Seq(1), None));
+        log.close().unwrap();
+        assert_eq!(waiter.join().unwrap(), Seq(1));
+    });
+}
+
+#[test]
+fn the_keeper_syncs_and_a_time_finds_its_position() {
+    let dir = tempfile::tempdir().unwrap();
+    let quick = Options {
+        sync_interval: Duration::from_millis(10),
+        ..options()
+    };
+    let (log, _) = open_with(dir.path(), quick);
+    fill(&log, 1..=30);
+    let between = Timestamp::now();
+    fill(&log, 31..=60);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while log.durable() < Seq(60) {
+        assert!(Instant::now() < deadline, "the keeper does not sync");
+        std::thread::yield_now();
+    }
+    assert_eq!(log.first_seq_at(Timestamp(0)), Seq(1));
+    let found = log.first_seq_at(between);
+    assert!(found > Seq(1) && found <= Seq(31), "{found}");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_reservations_are_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    let too_long = log.reserve(LINE_BYTES_MAX + 1, Purpose::Ordinary);
+    assert!(matches!(too_long.err(), Some(LogError::TooLong { .. })));
+    for _ in 0..100 {
+        drop(log.reserve(50_000, Purpose::Ordinary).unwrap());
+    }
+    assert_eq!(log.stats().segments, 1);
+    let room = log.reserve(500, Purpose::Ordinary).unwrap();
+    assert!(matches!(room.append("\"a\":\n1"), Err(LogError::Format(_))));
+    // More than a segment of the chosen size holds, and several at once.
+    let long = "y".repeat(100_000);
+    let one = log.reserve(300_000, Purpose::Ordinary).unwrap();
+    let two = log.reserve(300_000, Purpose::Ordinary).unwrap();
+    two.append(&body_of(&long)).unwrap();
+    one.append(&body_of("short")).unwrap();
+    assert_eq!(texts(&log), [long, "short".to_owned()]);
+}
+
+#[test]
+fn verify_looks_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    crashed(dir.path(), 40);
+    let before = snapshot(dir.path());
+    let fd: OwnedFd = fs::File::open(dir.path()).unwrap().into();
+    let storage = DirStorage::open_readonly(fd);
+    let report = verify(&storage).unwrap();
+    assert_eq!((report.events, report.first), (40, Some(Seq(1))));
+    assert_eq!(report.problems, [] as [String; 0]);
+    assert!(storage.create("x").is_err() && storage.remove("spare").is_err());
+    assert_eq!(snapshot(dir.path()), before);
+}
+
+fn snapshot(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(path).unwrap().map(|e| e.unwrap().path());
+    let mut all: Vec<_> = entries.map(|p| (p.clone(), fs::read(p).unwrap())).collect();
+    all.sort();
+    all
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append { text: String, room: usize },
+    Sync,
+    Close,
+    Crash,
+    Read { after: u64, max_bytes: usize },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let append = (".{0,300}", 0..40_000_usize).prop_map(|(text, room)| Step::Append { text, room });
+    let read =
+        (0..60_u64, 1..3000_usize).prop_map(|(after, max_bytes)| Step::Read { after, max_bytes });
+    let step = prop_oneof![
+        8 => append,
+        1 => Just(Step::Sync),
+        1 => Just(Step::Close),
+        1 => Just(Step::Crash),
+        2 => read,
+    ];
+    prop::collection::vec(step, 1..50)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn any_steps_give_what_a_list_gives(steps in steps()) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut model: Vec<String> = Vec::new();
+        let mut log = open(dir.path()).0;
+        for step in steps {
+            match step {
+                Step::Append { text, room } => {
+                    let bytes = line::line_bytes_max(text.len()) + room;
+                    let seq = log.reserve(bytes, Purpose::Ordinary).unwrap().append(&body_of(&text)).unwrap();
+                    model.push(text);
+                    prop_assert_eq!(seq.0, model.len() as u64);
+                }
+                Step::Sync => prop_assert_eq!(log.sync().unwrap().0, model.len() as u64),
+                Step::Close => {
+                    log.close().unwrap();
+                    let (again, recovery) = open(dir.path());
+                    prop_assert!(recovery.clean && recovery.gaps.is_empty());
+                    log = again;
+                }
+                Step::Crash => {
+                    drop(log);
+                    let (again, recovery) = open(dir.path());
+                    prop_assert_eq!(reasons(&recovery), [(GapReason::Crash, None)]);
+                    log = again;
+                }
+                Step::Read { after, max_bytes } => {
+                    let (lines, gaps) = read_all(&log, Seq(after), max_bytes);
+                    prop_assert_eq!(gaps, []);
+                    let texts: Vec<String> = lines.into_iter().map(|l| l.1).collect();
+                    let from = model.len().min(usize::try_from(after).unwrap());
+                    prop_assert_eq!(&texts[..], &model[from..]);
+                }
+            }
+        }
+        prop_assert_eq!(texts(&log), model);
+    }
 }
