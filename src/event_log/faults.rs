@@ -448,3 +448,24 @@ fn a_failed_sync_latches_and_writing_goes_on_in_a_new_segment() {
     assert!(recovery.clean && recovery.gaps.is_empty());
     assert_eq!(texts(&log), ["one", "failed", "two"]);
 }
+
+#[test]
+fn a_blank_segment_whose_replacement_failed_is_not_written() {
+    for fault in FAULTS {
+        for call in 1..8 {
+            let storage = MemStorage::default();
+            let (log, _) = storage.open_log().unwrap();
+            let from = storage.0.lock().calls + call;
+            let count = 1;
+            storage.0.lock().plan = Some(Plan { fault, from, count });
+            drop(log.reserve(200_000, Purpose::Ordinary));
+            storage.0.lock().plan = None;
+            hasten(&log);
+            append(&log, "kept").unwrap();
+            drop(log);
+            let (log, _) = storage.open_log().unwrap();
+            let kept = texts(&log);
+            assert!(kept.contains(&"kept".to_owned()), "{fault:?} {call}");
+        }
+    }
+}

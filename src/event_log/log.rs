@@ -111,7 +111,6 @@ impl EventLog {
     }
 
     /// Waits until the head is past `seq` and gives it. Returns earlier at the deadline or when the log is closed.
-    #[must_use]
     pub fn wait_past(&self, seq: Seq, deadline: Option<Instant>) -> Seq {
         self.shared.wake.wait_past(seq, deadline)
     }

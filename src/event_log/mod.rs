@@ -42,6 +42,8 @@ mod wake;
 mod writer;
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod tests;

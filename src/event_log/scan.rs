@@ -12,7 +12,7 @@ use memchr::memmem;
 use super::fields;
 use super::index::Entry;
 use super::options::LINE_BYTES_MAX;
-use super::segment::{Run, Segment};
+use super::segment::{POSITION_MAX, Run, Segment};
 use super::storage::StoredFile;
 use crate::event::{Seq, Timestamp, line};
 
@@ -61,11 +61,12 @@ pub(super) fn scan(
         said: Vec::new(),
     };
     let floor = floor.max(Seq(segment.first.0 - 1));
+    let ceiling = ceiling.unwrap_or(POSITION_MAX);
     let mut last = floor;
     let mut bad_lines = 0;
     let mut window = Window::new(file);
     while let Some(piece) = window.next_piece()? {
-        let fits = |seq: Seq| seq > last && ceiling.is_none_or(|c| seq < c);
+        let fits = |seq: Seq| seq > last && seq < ceiling;
         match piece {
             Piece::Blank => {}
             Piece::Rest { end } => scan.tail_bytes = end - scan.end,
