@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::tests::{append, body_of, options, read_all, texts};
+use super::tests::{append, body_of, fill, options, read_all, texts};
 use super::*;
 use crate::event::{GapReason, Seq};
 
@@ -468,4 +468,48 @@ fn a_blank_segment_whose_replacement_failed_is_not_written() {
             assert!(kept.contains(&"kept".to_owned()), "{fault:?} {call}");
         }
     }
+}
+
+#[test]
+fn the_remains_of_a_failed_write_are_gone_after_healing() {
+    let storage = MemStorage::default();
+    let (log, _) = storage.open_log().unwrap();
+    let from = storage.0.lock().calls + 1;
+    let (fault, count) = (Fault::Torn, 1);
+    storage.0.lock().plan = Some(Plan { fault, from, count });
+    assert!(append(&log, &"x".repeat(5000)).is_err());
+    hasten(&log);
+    drop(log.reserve(500, Purpose::Ordinary).unwrap());
+    drop(log);
+    let (log, recovery) = storage.open_log().unwrap();
+    assert_eq!(recovery.gaps.len(), 1, "a crash, and no torn tail");
+    assert_eq!(texts(&log), ["failed"]);
+}
+
+#[test]
+fn a_segment_that_cannot_be_removed_holds_back_the_later_ones() {
+    let storage = MemStorage::default();
+    let limits = Options {
+        retain_bytes: 0,
+        ..options()
+    };
+    let (log, _) = EventLog::open(Box::new(storage.clone()), limits).unwrap();
+    fill(&log, 1..=40);
+    log.sync().unwrap();
+    let files = storage.0.lock().names.len();
+    let from = storage.0.lock().calls + 1;
+    let (fault, count) = (Fault::Io, 1);
+    storage.0.lock().plan = Some(Plan { fault, from, count });
+    assert_eq!(log.shared.retain(), 0);
+    assert_eq!(storage.0.lock().names.len(), files);
+    let (lines, gaps) = read_all(&log, Seq(0), 9000);
+    assert_eq!((gaps.len(), lines.last().unwrap().0), (1, Seq(40)));
+    assert!(log.shared.retain() > 1);
+    drop(log);
+    assert!(
+        read_all(&storage.open_log().unwrap().0, Seq(0), 9000)
+            .1
+            .len()
+            <= 1
+    );
 }
