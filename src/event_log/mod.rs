@@ -44,6 +44,8 @@ mod writer;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod tests;
