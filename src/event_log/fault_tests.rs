@@ -179,6 +179,23 @@ fn a_log_opens_on_a_full_disk_and_its_spare_serves_deletions() {
 }
 
 #[test]
+fn a_log_closed_on_a_full_disk_keeps_room_for_deletions() {
+    let storage = MemStorage::default();
+    let (log, _) = storage.open_log().unwrap();
+    storage.0.lock().full = true;
+    let mut appended = 0;
+    while append(&log, &"x".repeat(3000)).is_ok() {
+        appended += 1;
+    }
+    log.close().unwrap();
+    let (log, recovery) = storage.open_log().unwrap();
+    assert!(recovery.clean && recovery.head == Seq(appended));
+    assert!(append(&log, "no").unwrap_err().is_disk_full());
+    let room = log.reserve(2000, Purpose::Freeing).unwrap();
+    room.append(&body_of("freed")).unwrap();
+}
+
+#[test]
 fn a_failed_write_latches_hides_its_bytes_and_is_told_when_healed() {
     let storage = MemStorage::default();
     let (log, _) = storage.open_log().unwrap();
