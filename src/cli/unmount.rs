@@ -1,7 +1,8 @@
 //! `hippofs unmount`: takes a mount away and returns when its daemon has put everything on disk and is gone.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::daemon::holders::holders_of;
-use crate::daemon::{DaemonError, mounts};
+use crate::daemon::mounts::{self, Mount};
+use crate::daemon::DaemonError;
 
 use super::args::UnmountArgs;
 use super::client::Root;
@@ -25,7 +27,8 @@ const FLUSH: Duration = Duration::from_secs(120);
 const HOLDERS_SHOWN_MAX: usize = 8;
 
 pub(super) fn run(args: &UnmountArgs) -> Result<Exit, CliError> {
-    let mountpoint = mount_at(&args.mountpoint)?;
+    let mount = mount_at(&args.mountpoint)?;
+    let mountpoint = mount.mountpoint;
     // Nobody's working directory may keep the mount busy, least of all this program's own.
     let _ = std::env::set_current_dir("/");
     if mounts::is_dead(&mountpoint) {
@@ -39,14 +42,15 @@ pub(super) fn run(args: &UnmountArgs) -> Result<Exit, CliError> {
         }
         return Err(refused(&mountpoint, &error));
     }
-    if let Some(daemon) = daemon {
+    // Over the storage itself the lock can be seen only now.
+    if let Some(daemon) = daemon.or_else(|| lock_holder(Path::new(&mount.source))) {
         wait_for_end(&daemon, &mountpoint)?;
     }
     Ok(Exit::Success)
 }
 
 /// The mount point that `given` names: itself, or a symbolic link to it. Nothing above it is taken for it.
-fn mount_at(given: &Path) -> Result<PathBuf, CliError> {
+fn mount_at(given: &Path) -> Result<Mount, CliError> {
     let failed =
         |why: String, hint: String| CliError::failed(given.display().to_string(), why, hint);
     let path =
@@ -54,7 +58,7 @@ fn mount_at(given: &Path) -> Result<PathBuf, CliError> {
     let proc = DaemonError::io("/proc/self/mountinfo", "mount /proc");
     let holder = mounts::holding(&path).map_err(proc)?;
     match holder {
-        Some(mount) if mount.mountpoint == path && mount.is_hippofs() => Ok(path),
+        Some(mount) if mount.mountpoint == path && mount.is_hippofs() => Ok(mount),
         Some(mount) if mount.is_hippofs() => {
             let at = mount.mountpoint.display();
             Err(failed(
@@ -84,18 +88,31 @@ fn daemon_of(mountpoint: &Path) -> Option<OwnedFd> {
             .ok()?
             .get("pid")?
             .as_i64()?;
-        let pidfd = pidfd_open(
-            Pid::from_raw(i32::try_from(pid).ok()?)?,
-            PidfdFlags::empty(),
-        )
-        .ok()?;
-        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        (comm.trim_end() == "hippofs").then_some(pidfd)
+        hippofs_process(u32::try_from(pid).ok()?)
     };
     std::thread::Builder::new()
         .spawn(move || sender.send(ask()))
         .ok()?;
     receiver.recv_timeout(ANSWER).ok().flatten()
+}
+
+/// The process that holds the lock of an unmounted storage's store, where its state lies in the storage. Nobody's lock
+/// is tried: a daemon that is just starting could meet it.
+fn lock_holder(storage: &Path) -> Option<OwnedFd> {
+    let lock = storage.join(".hippofs/lock");
+    let pid: u32 = std::fs::read_to_string(&lock).ok()?.trim().parse().ok()?;
+    let inode = format!(":{} ", std::fs::metadata(&lock).ok()?.ino());
+    let holder = format!(" {pid} ");
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let held = locks.lines().any(|line| line.contains("FLOCK") && line.contains(&holder) && line.contains(&inode));
+    held.then(|| hippofs_process(pid)).flatten()
+}
+
+/// A process, if it is one of ours and not another that the number has gone to.
+fn hippofs_process(pid: u32) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(Pid::from_raw(i32::try_from(pid).ok()?)?, PidfdFlags::empty()).ok()?;
+    let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    (comm.trim_end() == "hippofs").then_some(pidfd)
 }
 
 fn wait_for_end(daemon: &OwnedFd, mountpoint: &Path) -> Result<(), CliError> {
