@@ -136,6 +136,12 @@ impl Answer {
         }
     }
 
+    /// When a wait for the first event ends.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+            .filter(|_| self.state == State::Events && !self.found)
+    }
+
     /// The last position that this reply may show, as far as the log goes now.
     fn end(&self) -> Seq {
         self.until.map_or(self.head, |until| until.min(self.head))

@@ -32,7 +32,8 @@ FILES (size 0; read them to the end)
 
 A line {"event_type":"gap",...} without "seq" in a file stands for events that the log no longer has; it says which and why.
 
-A SUBSCRIBER IN THREE LINES, begun where it stopped; run it again to go on (it works on nothing twice and misses nothing):
+A SUBSCRIBER IN THREE LINES. It goes on where it stopped and misses nothing; it sees an event twice only when it was ended
+between the work and the note of it:
   cd MOUNT; seq=$(cat ~/.hippofs-seq 2>/dev/null || echo 0)
   cat .hippofs/since/$seq | while IFS= read -r event; do echo "$event"   # your work here
     seq=$(echo "$event" | jq -r '.seq // .to') && echo "$seq" > ~/.hippofs-seq; done

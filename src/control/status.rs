@@ -63,8 +63,11 @@ impl Numbers {
 
 /// `status`: one JSON object on one line.
 pub(super) fn json(shared: &Shared) -> String {
-    let numbers = Numbers::of(shared);
-    let mut status = identity(&shared.facts);
+    render(&shared.facts, &Numbers::of(shared))
+}
+
+fn render(facts: &Facts, numbers: &Numbers) -> String {
+    let mut status = identity(facts);
     status.insert("state".into(), json!("ok"));
     if let Some(failure) = &numbers.failure {
         status.insert("state".into(), json!("degraded"));
@@ -78,14 +81,14 @@ pub(super) fn json(shared: &Shared) -> String {
         "primary_events": numbers.primary_events(),
         "missed_events": 0,
         "miss_rate_percent": null,
-        "events_by_source": by_source(&numbers),
+        "events_by_source": by_source(numbers),
         "watch": {"mode": "off", "watches": 0, "overflows": 0, "last_event": null},
         "scan": {"interval_s": null, "last": null, "duration_s": null, "files": null, "fixes": 0},
         "log": {"segments": numbers.segments, "bytes": numbers.log_bytes},
         "content": {"objects": 0, "bytes": 0},
         "consumers": [],
         "open_files": numbers.open_files,
-        "latency_us": latency(&numbers),
+        "latency_us": latency(numbers),
         "uptime_s": (numbers.uptime_s * 1000.0).round() / 1000.0,
     });
     if let Value::Object(counters) = counters {
@@ -126,4 +129,44 @@ fn latency(numbers: &Numbers) -> Map<String, Value> {
         (op.word().to_owned(), value)
     };
     numbers.latency.iter().map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Timestamp;
+    use crate::event_log::FailureKind;
+
+    #[test]
+    fn a_failure_is_said_with_its_reason() {
+        let failure = Failure {
+            kind: FailureKind::DiskFull,
+            detail: "no \"space\"".into(),
+            since: Timestamp(1_500_000_000),
+        };
+        let numbers = Numbers {
+            head: Seq(2),
+            oldest: Seq(1),
+            durable: Seq(2),
+            failure: Some(failure),
+            by_source: vec![(Source::Mount, 2)],
+            segments: 1,
+            log_bytes: 10,
+            open_files: 0,
+            latency: Vec::new(),
+            uptime_s: 0.5,
+        };
+        let facts = Facts {
+            store: uuid::Uuid::nil(),
+            storage: "a".into(),
+            mountpoint: "b".into(),
+            version: "0",
+            sync_interval: std::time::Duration::from_secs(1),
+            retain_bytes: 1,
+            retain_age: std::time::Duration::from_secs(1),
+        };
+        let status: Value = serde_json::from_str(&render(&facts, &numbers)).unwrap();
+        assert_eq!(status["state"], "degraded");
+        assert_eq!(status["reason"], "no \"space\" (since 1.500000000)");
+    }
 }

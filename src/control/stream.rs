@@ -140,6 +140,15 @@ impl Stream {
         }
     }
 
+    /// When a long poll that waits now will end although nothing is appended; [`readable`](Self::readable) is true from
+    /// then on. `None` for everything else.
+    pub fn due(&self) -> Option<Instant> {
+        match &self.state.lock().feed {
+            Feed::Answer(answer) => answer.deadline(),
+            Feed::Nothing | Feed::Copy(_) => None,
+        }
+    }
+
     /// Carries out a request and gives its reply.
     fn perform(&self, data: &[u8]) -> Result<State, (Reject, ControlError)> {
         if data.len() > REQUEST_BYTES_MAX {
@@ -195,7 +204,7 @@ fn refused(reject: Reject) -> (Reject, ControlError) {
 fn log_failed(error: &dyn std::fmt::Display) -> Reject {
     Reject::new(
         "log",
-        format!("the event log failed: {error}"),
+        format!("the log could not do it: {error}"),
         "`status` says why, and when it is over",
     )
 }

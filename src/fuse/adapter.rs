@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, Filesystem, FopenFlags, Generation,
-    INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags,
-    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek,
-    ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, Filesystem,
+    FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, PollEvents,
+    PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs,
+    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::convert;
@@ -22,7 +23,9 @@ use super::workers::Seats;
 use crate::backing::FileType;
 use crate::control::Read;
 use crate::event::Caller;
-use crate::vfs::{Handle, NewEntry, OpenFile, OpenHow, RenameKind, SetAttr, Vfs, WriteHow, is_control};
+use crate::vfs::{
+    Handle, NewEntry, OpenFile, OpenHow, RenameKind, SetAttr, Vfs, WriteHow, is_control,
+};
 
 /// How long the kernel may believe a name or attributes. Changes through the mount it knows at once; what bypasses
 /// the mount it sees after this long.
@@ -54,7 +57,11 @@ impl Adapter {
 }
 
 fn lifetime(id: u64) -> Duration {
-    if is_control(id) { CONTROL_LIFETIME } else { LIFETIME }
+    if is_control(id) {
+        CONTROL_LIFETIME
+    } else {
+        LIFETIME
+    }
 }
 
 /// Answers with a value or the error's number.
@@ -149,8 +156,17 @@ impl Filesystem for Adapter {
         reply: ReplyAttr,
     ) {
         let (atime, mtime) = (atime.map(convert::new_time), mtime.map(convert::new_time));
-        let set = SetAttr { mode, uid, gid, size, atime, mtime };
-        let done = self.vfs.setattr(ino.0, &set, fh.map(|fh| fh.0), &self.caller(req));
+        let set = SetAttr {
+            mode,
+            uid,
+            gid,
+            size,
+            atime,
+            mtime,
+        };
+        let done = self
+            .vfs
+            .setattr(ino.0, &set, fh.map(|fh| fh.0), &self.caller(req));
         answer!(reply, done, found => reply.attr(&lifetime(ino.0), &convert::attr(&found)));
     }
 
@@ -158,15 +174,54 @@ impl Filesystem for Adapter {
         answer!(reply, self.vfs.readlink(ino.0), target => reply.data(&target));
     }
 
-    fn mknod(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, rdev: u32, reply: ReplyEntry) {
+    fn mknod(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
         let caller = self.caller(req);
-        let new = NewEntry { dir: parent.0, name, mode, umask, caller: &caller };
-        entry!(reply, self.vfs.mknod(&new, FileType::from_raw_mode(mode), convert::device_number(rdev)));
+        let new = NewEntry {
+            dir: parent.0,
+            name,
+            mode,
+            umask,
+            caller: &caller,
+        };
+        entry!(
+            reply,
+            self.vfs.mknod(
+                &new,
+                FileType::from_raw_mode(mode),
+                convert::device_number(rdev)
+            )
+        );
     }
 
-    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
+    fn mkdir(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        reply: ReplyEntry,
+    ) {
         let caller = self.caller(req);
-        entry!(reply, self.vfs.mkdir(&NewEntry { dir: parent.0, name, mode, umask, caller: &caller }));
+        entry!(
+            reply,
+            self.vfs.mkdir(&NewEntry {
+                dir: parent.0,
+                name,
+                mode,
+                umask,
+                caller: &caller
+            })
+        );
     }
 
     fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -177,8 +232,19 @@ impl Filesystem for Adapter {
         answer!(reply, self.vfs.remove(parent.0, name, true, &self.caller(req)), () => reply.ok());
     }
 
-    fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
-        entry!(reply, self.vfs.symlink(parent.0, name, target.as_os_str(), &self.caller(req)));
+    fn symlink(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        target: &Path,
+        reply: ReplyEntry,
+    ) {
+        entry!(
+            reply,
+            self.vfs
+                .symlink(parent.0, name, target.as_os_str(), &self.caller(req))
+        );
     }
 
     fn rename(
@@ -201,12 +267,28 @@ impl Filesystem for Adapter {
             // RENAME_WHITEOUT is for layered filesystems below this one.
             return reply.error(Errno::EINVAL);
         };
-        let done = self.vfs.rename((parent.0, name), (newparent.0, newname), kind, &self.caller(req));
+        let done = self.vfs.rename(
+            (parent.0, name),
+            (newparent.0, newname),
+            kind,
+            &self.caller(req),
+        );
         answer!(reply, done, () => reply.ok());
     }
 
-    fn link(&self, req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
-        entry!(reply, self.vfs.link(ino.0, newparent.0, newname, &self.caller(req)));
+    fn link(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        newparent: INodeNo,
+        newname: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        entry!(
+            reply,
+            self.vfs
+                .link(ino.0, newparent.0, newname, &self.caller(req))
+        );
     }
 
     fn create(
@@ -221,7 +303,13 @@ impl Filesystem for Adapter {
     ) {
         let how = OpenHow::new(flags.cast_unsigned());
         let caller = self.caller(req);
-        let new = NewEntry { dir: parent.0, name, mode, umask, caller: &caller };
+        let new = NewEntry {
+            dir: parent.0,
+            name,
+            mode,
+            umask,
+            caller: &caller,
+        };
         answer!(reply, self.vfs.create(&new, how), (found, opened) => {
             let (attr, ttl) = (convert::attr(&found), lifetime(found.id));
             let (generation, fh) = (Generation(found.generation), FileHandle(opened.fh));
@@ -240,7 +328,9 @@ impl Filesystem for Adapter {
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let caller = self.caller(req);
         if is_control(ino.0) {
-            let flags = FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NONSEEKABLE | FopenFlags::FOPEN_NOFLUSH;
+            let flags = FopenFlags::FOPEN_DIRECT_IO
+                | FopenFlags::FOPEN_NONSEEKABLE
+                | FopenFlags::FOPEN_NOFLUSH;
             return answer!(reply, self.vfs.open_control(ino.0, &caller), fh => reply.opened(FileHandle(fh), flags));
         }
         let how = OpenHow::new(flags.0.cast_unsigned());
@@ -275,14 +365,18 @@ impl Filesystem for Adapter {
                 answer!(reply, self.vfs.read(&file, offset, &mut buffer), count => reply.data(&buffer[..count]));
             }
             Ok(Handle::Control(stream)) => {
-                let (vfs, parking, tid) = (Arc::clone(&self.vfs), Arc::clone(&self.parking), req.pid());
+                let (vfs, parking, tid) =
+                    (Arc::clone(&self.vfs), Arc::clone(&self.parking), req.pid());
                 let never_wait = flags.0 & libc::O_NONBLOCK != 0;
-                self.jobs.run(move || match vfs.read_control(&stream, size as usize) {
-                    Ok(Read::Bytes(bytes)) => reply.data(&bytes),
-                    Ok(Read::Park { .. }) if never_wait => reply.error(Errno::EAGAIN),
-                    Ok(Read::Park { until }) => parking.park(stream, size as usize, tid, until, reply),
-                    Err(error) => reply.error(errno(&error)),
-                });
+                self.jobs
+                    .run(move || match vfs.read_control(&stream, size as usize) {
+                        Ok(Read::Bytes(bytes)) => reply.data(&bytes),
+                        Ok(Read::Park { .. }) if never_wait => reply.error(Errno::EAGAIN),
+                        Ok(Read::Park { until }) => {
+                            parking.park(stream, size as usize, tid, until, reply)
+                        }
+                        Err(error) => reply.error(errno(&error)),
+                    });
             }
             Ok(Handle::Dir(_) | Handle::ControlDir(_)) => reply.error(Errno::EISDIR),
             Err(error) => reply.error(errno(&error)),
@@ -309,7 +403,8 @@ impl Filesystem for Adapter {
         match self.vfs.handle(fh.0) {
             Ok(Handle::File(file)) if file.durable => {
                 let (vfs, data) = (Arc::clone(&self.vfs), data.to_vec());
-                self.jobs.run(move || write(&vfs, &file, offset, &data, how, reply));
+                self.jobs
+                    .run(move || write(&vfs, &file, offset, &data, how, reply));
             }
             Ok(Handle::File(file)) => write(&self.vfs, &file, offset, data, how, reply),
             Ok(Handle::Control(stream)) => {
@@ -324,7 +419,14 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn flush(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
+    fn flush(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _lock_owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
         match self.vfs.handle(fh.0) {
             Ok(Handle::File(file)) => answer!(reply, self.vfs.flush(&file), () => reply.ok()),
             Ok(Handle::Dir(_) | Handle::Control(_) | Handle::ControlDir(_)) => reply.ok(),
@@ -350,12 +452,27 @@ impl Filesystem for Adapter {
         reply.ok();
     }
 
-    fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
+    fn fsync(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        datasync: bool,
+        reply: ReplyEmpty,
+    ) {
         let vfs = Arc::clone(&self.vfs);
-        self.jobs.run(move || answer!(reply, vfs.fsync(fh.0, datasync), () => reply.ok()));
+        self.jobs
+            .run(move || answer!(reply, vfs.fsync(fh.0, datasync), () => reply.ok()));
     }
 
-    fn fsyncdir(&self, req: &Request, ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
+    fn fsyncdir(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        datasync: bool,
+        reply: ReplyEmpty,
+    ) {
         self.fsync(req, ino, fh, datasync, reply);
     }
 
@@ -363,22 +480,54 @@ impl Filesystem for Adapter {
         answer!(reply, self.vfs.opendir(ino.0), fh => reply.opened(FileHandle(fh), FopenFlags::empty()));
     }
 
-    fn readdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
         let listed = self.vfs.readdir(fh.0, offset, |name| {
-            !reply.add(INodeNo(name.ino), name.next, convert::kind(name.kind), &name.name)
+            !reply.add(
+                INodeNo(name.ino),
+                name.next,
+                convert::kind(name.kind),
+                &name.name,
+            )
         });
         answer!(reply, listed, () => reply.ok());
     }
 
-    fn readdirplus(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+    fn readdirplus(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
         let listed = self.vfs.readdir(fh.0, offset, |name| {
             let found = self.vfs.lookup_listed(fh.0, &name.name);
             let (attr, generation) = match &found {
                 Some(found) => (convert::attr(found), found.generation),
                 // Number 0: listed, and not looked up.
-                None => (FileAttr { kind: convert::kind(name.kind), ..missing() }, 0),
+                None => (
+                    FileAttr {
+                        kind: convert::kind(name.kind),
+                        ..missing()
+                    },
+                    0,
+                ),
             };
-            let full = reply.add(INodeNo(name.ino), name.next, &name.name, &LIFETIME, &attr, Generation(generation));
+            let full = reply.add(
+                INodeNo(name.ino),
+                name.next,
+                &name.name,
+                &LIFETIME,
+                &attr,
+                Generation(generation),
+            );
             if full && let Some(found) = found {
                 self.vfs.forget(found.id, 1);
             }
@@ -387,7 +536,14 @@ impl Filesystem for Adapter {
         answer!(reply, listed, () => reply.ok());
     }
 
-    fn releasedir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+    fn releasedir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
         self.vfs.release(fh.0);
         reply.ok();
     }
@@ -410,7 +566,9 @@ impl Filesystem for Adapter {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        let done = self.vfs.set_xattr(ino.0, name, value, flags.cast_unsigned(), &self.caller(req));
+        let done = self
+            .vfs
+            .set_xattr(ino.0, name, value, flags.cast_unsigned(), &self.caller(req));
         answer!(reply, done, () => reply.ok());
     }
 
@@ -445,13 +603,23 @@ impl Filesystem for Adapter {
         answer!(reply, self.vfs.fallocate(fh.0, mode.cast_unsigned(), offset, length), () => reply.ok());
     }
 
-    fn lseek(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+    fn lseek(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
         let hole = match whence {
             libc::SEEK_DATA => false,
             libc::SEEK_HOLE => true,
             _ => return reply.error(Errno::EINVAL),
         };
-        let Ok(offset) = u64::try_from(offset) else { return reply.error(Errno::ENXIO) };
+        let Ok(offset) = u64::try_from(offset) else {
+            return reply.error(Errno::ENXIO);
+        };
         answer!(reply, self.vfs.seek_data(fh.0, offset, hole), at => reply.offset(at.cast_signed()));
     }
 
@@ -473,7 +641,11 @@ impl Filesystem for Adapter {
             let copied = vfs.copy((fh_in.0, offset_in), (fh_out.0, offset_out), len);
             answer!(reply, copied, count => reply.written(u32::try_from(count).unwrap_or(u32::MAX)));
         };
-        if len <= QUICK_COPY_BYTES { copy() } else { self.jobs.run(copy) }
+        if len <= QUICK_COPY_BYTES {
+            copy()
+        } else {
+            self.jobs.run(copy)
+        }
     }
 
     fn poll(
@@ -494,7 +666,13 @@ impl Filesystem for Adapter {
                 if flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY) {
                     self.parking.notify(Arc::clone(&stream), ph);
                 }
-                self.jobs.run(move || reply.poll(if stream.readable() { readable | writable } else { writable }));
+                self.jobs.run(move || {
+                    reply.poll(if stream.readable() {
+                        readable | writable
+                    } else {
+                        writable
+                    })
+                });
             }
             Ok(_) => reply.poll(readable | writable),
             Err(error) => reply.error(errno(&error)),
@@ -524,7 +702,14 @@ fn missing() -> FileAttr {
     }
 }
 
-fn write(vfs: &Vfs, file: &Arc<OpenFile>, offset: u64, data: &[u8], how: WriteHow, reply: ReplyWrite) {
+fn write(
+    vfs: &Vfs,
+    file: &Arc<OpenFile>,
+    offset: u64,
+    data: &[u8],
+    how: WriteHow,
+    reply: ReplyWrite,
+) {
     answer!(reply, vfs.write(file, offset, data, how), count => {
         reply.written(u32::try_from(count).unwrap_or(u32::MAX));
     });
@@ -540,4 +725,3 @@ fn sized(reply: ReplyXattr, value: &[u8], size: u32) {
         reply.data(value);
     }
 }
-

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use fuser::MountOption;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
 };
 
 /// How the mount is made.
@@ -48,7 +48,10 @@ pub enum AttachError {
 }
 
 fn kernel(what: &'static str) -> impl FnOnce(rustix::io::Errno) -> AttachError {
-    move |errno| AttachError::Kernel { what, source: errno.into() }
+    move |errno| AttachError::Kernel {
+        what,
+        source: errno.into(),
+    }
 }
 
 /// A mount the kernel has made and nobody can see yet.
@@ -67,13 +70,20 @@ pub(super) fn create(device: &OwnedFd, options: &Options) -> Result<OwnedFd, Att
     const DIRECTORY: &str = "40000";
     let context = fsopen("fuse", FsOpenFlags::FSOPEN_CLOEXEC).map_err(kernel("fsopen"))?;
     let fs = context.as_fd();
-    let text = |key: &str, value: &OsStr| fsconfig_set_string(fs, key, value).map_err(kernel("fsconfig"));
+    let text =
+        |key: &str, value: &OsStr| fsconfig_set_string(fs, key, value).map_err(kernel("fsconfig"));
     text("source", options.source.as_os_str())?;
     text("subtype", OsStr::new("hippofs"))?;
     text("fd", OsStr::new(&device.as_raw_fd().to_string()))?;
     text("rootmode", OsStr::new(DIRECTORY))?;
-    text("user_id", OsStr::new(&rustix::process::geteuid().as_raw().to_string()))?;
-    text("group_id", OsStr::new(&rustix::process::getegid().as_raw().to_string()))?;
+    text(
+        "user_id",
+        OsStr::new(&rustix::process::geteuid().as_raw().to_string()),
+    )?;
+    text(
+        "group_id",
+        OsStr::new(&rustix::process::getegid().as_raw().to_string()),
+    )?;
     fsconfig_set_flag(fs, "default_permissions").map_err(kernel("fsconfig"))?;
     if options.allow_other {
         fsconfig_set_flag(fs, "allow_other").map_err(kernel("fsconfig"))?;
@@ -121,7 +131,8 @@ pub(super) fn detached(context: &OwnedFd, options: &Options) -> Result<Detached,
     if options.read_only {
         flags |= MountAttrFlags::MOUNT_ATTR_RDONLY;
     }
-    let mount = fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, flags).map_err(kernel("fsmount"))?;
+    let mount =
+        fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, flags).map_err(kernel("fsmount"))?;
     Ok(Detached { mount })
 }
 

@@ -58,8 +58,13 @@ pub(super) fn kind(kind: FileType) -> FuseType {
 fn system_time(time: Time) -> SystemTime {
     let nanos = Duration::from_nanos(time.nanos.into());
     let whole = Duration::from_secs(time.secs.unsigned_abs());
-    let base = if time.secs < 0 { UNIX_EPOCH.checked_sub(whole) } else { UNIX_EPOCH.checked_add(whole) };
-    base.and_then(|base| base.checked_add(nanos)).unwrap_or(UNIX_EPOCH)
+    let base = if time.secs < 0 {
+        UNIX_EPOCH.checked_sub(whole)
+    } else {
+        UNIX_EPOCH.checked_add(whole)
+    };
+    base.and_then(|base| base.checked_add(nanos))
+        .unwrap_or(UNIX_EPOCH)
 }
 
 /// A time to set, also one before 1970.
@@ -70,12 +75,21 @@ pub(super) fn new_time(time: TimeOrNow) -> NewTime {
     };
     let secs = |d: Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
     NewTime::At(match at.duration_since(UNIX_EPOCH) {
-        Ok(after) => Time { secs: secs(after), nanos: after.subsec_nanos() },
+        Ok(after) => Time {
+            secs: secs(after),
+            nanos: after.subsec_nanos(),
+        },
         Err(before) => {
             let before = before.duration();
             match before.subsec_nanos() {
-                0 => Time { secs: -secs(before), nanos: 0 },
-                nanos => Time { secs: -secs(before) - 1, nanos: 1_000_000_000 - nanos },
+                0 => Time {
+                    secs: -secs(before),
+                    nanos: 0,
+                },
+                nanos => Time {
+                    secs: -secs(before) - 1,
+                    nanos: 1_000_000_000 - nanos,
+                },
             }
         }
     })
@@ -87,8 +101,17 @@ mod tests {
 
     #[test]
     fn times_before_1970_come_back_as_they_went() {
-        for time in [Time { secs: -1, nanos: 1 }, Time { secs: -5, nanos: 0 }, Time { secs: 0, nanos: 999_999_999 }] {
-            let NewTime::At(back) = new_time(TimeOrNow::SpecificTime(system_time(time))) else { panic!("now") };
+        for time in [
+            Time { secs: -1, nanos: 1 },
+            Time { secs: -5, nanos: 0 },
+            Time {
+                secs: 0,
+                nanos: 999_999_999,
+            },
+        ] {
+            let NewTime::At(back) = new_time(TimeOrNow::SpecificTime(system_time(time))) else {
+                panic!("now")
+            };
             assert_eq!(back, time);
         }
     }

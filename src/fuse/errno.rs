@@ -34,7 +34,9 @@ fn log(error: &LogError) -> Errno {
     match error {
         LogError::DiskFull => Errno::ENOSPC,
         LogError::TooLong { .. } => Errno::ENAMETOOLONG,
-        LogError::Io { .. } | LogError::Latched { .. } | LogError::Closed | LogError::Format(_) => Errno::EIO,
+        LogError::Io { .. } | LogError::Latched { .. } | LogError::Closed | LogError::Format(_) => {
+            Errno::EIO
+        }
     }
 }
 

@@ -57,8 +57,16 @@ impl IoModes {
                 }
             }
         }
-        let passed = if inode.passed > 0 || inode.others == 0 { inode.backing.clone() } else { None };
-        let mode = if passed.is_some() { Mode::Passthrough } else { Mode::Other };
+        let passed = if inode.passed > 0 || inode.others == 0 {
+            inode.backing.clone()
+        } else {
+            None
+        };
+        let mode = if passed.is_some() {
+            Mode::Passthrough
+        } else {
+            Mode::Other
+        };
         match mode {
             Mode::Passthrough => inode.passed += 1,
             Mode::Other => inode.others += 1,
@@ -76,9 +84,13 @@ impl IoModes {
 
     /// The kernel released `fh`.
     pub(super) fn released(&self, fh: u64) {
-        let Some((id, mode)) = self.handles.lock().remove(&fh) else { return };
+        let Some((id, mode)) = self.handles.lock().remove(&fh) else {
+            return;
+        };
         let mut inodes = self.inodes.lock();
-        let Some(inode) = inodes.get_mut(&id) else { return };
+        let Some(inode) = inodes.get_mut(&id) else {
+            return;
+        };
         let unused = match mode {
             Mode::Passthrough => {
                 inode.passed -= 1;

@@ -22,7 +22,9 @@ impl Jobs {
         for n in 0..THREADS {
             let jobs = jobs.clone();
             let run = move || jobs.into_iter().for_each(|job| job());
-            std::thread::Builder::new().name(format!("job-{n}")).spawn(run)?;
+            std::thread::Builder::new()
+                .name(format!("job-{n}"))
+                .spawn(run)?;
         }
         Ok(Jobs { queue })
     }

@@ -31,6 +31,16 @@ struct Waiting {
     ended: bool,
 }
 
+impl Waiting {
+    /// When something must be looked at although no event came; `None` for never.
+    fn next_look(&self, look_at_callers: Instant) -> Option<Instant> {
+        let reads = self.reads.iter().filter_map(|read| read.until);
+        let polls = self.polls.iter().filter_map(|(stream, _)| stream.due());
+        let callers = (!self.reads.is_empty()).then_some(look_at_callers);
+        reads.chain(polls).chain(callers).min()
+    }
+}
+
 /// All that waits.
 #[derive(Default)]
 pub(super) struct Parking {
@@ -45,7 +55,9 @@ impl Parking {
     pub(super) fn start() -> io::Result<Arc<Parking>> {
         let parking = Arc::new(Parking::default());
         let own = Arc::clone(&parking);
-        std::thread::Builder::new().name("parking".into()).spawn(move || own.run())?;
+        std::thread::Builder::new()
+            .name("parking".into())
+            .spawn(move || own.run())?;
         Ok(parking)
     }
 
@@ -58,13 +70,27 @@ impl Parking {
     }
 
     /// Parks a read until there is something to answer it with.
-    pub(super) fn park(&self, stream: Arc<Stream>, bytes: usize, tid: u32, until: Option<Instant>, reply: ReplyData) {
+    pub(super) fn park(
+        &self,
+        stream: Arc<Stream>,
+        bytes: usize,
+        tid: u32,
+        until: Option<Instant>,
+        reply: ReplyData,
+    ) {
         let mut waiting = self.waiting.lock();
         if waiting.ended {
             return reply.error(Errno::EIO);
         }
-        self.occupied.store(true, std::sync::atomic::Ordering::SeqCst);
-        waiting.reads.push(Parked { stream, bytes, tid, until, reply });
+        self.occupied
+            .store(true, std::sync::atomic::Ordering::SeqCst);
+        waiting.reads.push(Parked {
+            stream,
+            bytes,
+            tid,
+            until,
+            reply,
+        });
         // An event may have come between the look that found none and the parking.
         waiting.appended = true;
         self.changed.notify_one();
@@ -73,9 +99,12 @@ impl Parking {
     /// Tells `notifier` once when `stream` can be read.
     pub(super) fn notify(&self, stream: Arc<Stream>, notifier: PollNotifier) {
         let mut waiting = self.waiting.lock();
-        self.occupied.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.occupied
+            .store(true, std::sync::atomic::Ordering::SeqCst);
         // The kernel uses one handle for each open file, and wants one wake-up for all its polls.
-        waiting.polls.retain(|(_, known)| known.handle() != notifier.handle());
+        waiting
+            .polls
+            .retain(|(_, known)| known.handle().0 != notifier.handle().0);
         waiting.polls.push((stream, notifier));
         waiting.appended = true;
         self.changed.notify_one();
@@ -83,7 +112,10 @@ impl Parking {
 
     /// Forgets the polls of a stream that is closed.
     pub(super) fn closed(&self, stream: &Arc<Stream>) {
-        self.waiting.lock().polls.retain(|(known, _)| !Arc::ptr_eq(known, stream));
+        self.waiting
+            .lock()
+            .polls
+            .retain(|(known, _)| !Arc::ptr_eq(known, stream));
     }
 
     /// Answers every parked read with EIO and ends the thread.
@@ -97,14 +129,13 @@ impl Parking {
         loop {
             let mut waiting = self.waiting.lock();
             if waiting.reads.is_empty() && waiting.polls.is_empty() {
-                self.occupied.store(false, std::sync::atomic::Ordering::SeqCst);
+                self.occupied
+                    .store(false, std::sync::atomic::Ordering::SeqCst);
             }
             if !waiting.appended && !waiting.ended {
-                if waiting.reads.is_empty() {
-                    self.changed.wait(&mut waiting);
-                } else {
-                    let first = waiting.reads.iter().filter_map(|read| read.until).min();
-                    self.changed.wait_until(&mut waiting, first.map_or(look_at_callers, |t| t.min(look_at_callers)));
+                match waiting.next_look(look_at_callers) {
+                    Some(at) => drop(self.changed.wait_until(&mut waiting, at)),
+                    None => self.changed.wait(&mut waiting),
                 }
             }
             waiting.appended = false;
@@ -117,15 +148,24 @@ impl Parking {
                 look_at_callers = Instant::now() + CALLER_INTERVAL;
             }
             if ended {
-                reads.into_iter().for_each(|read| read.reply.error(Errno::EIO));
+                reads
+                    .into_iter()
+                    .for_each(|read| read.reply.error(Errno::EIO));
                 return;
             }
-            reads = reads.into_iter().filter_map(|read| answer(read, callers_due)).collect();
+            reads = reads
+                .into_iter()
+                .filter_map(|read| answer(read, callers_due))
+                .collect();
             let polls: Vec<_> = polls.into_iter().filter_map(wake).collect();
             let mut waiting = self.waiting.lock();
             waiting.reads.append(&mut reads);
             for (stream, notifier) in polls {
-                if waiting.polls.iter().all(|(_, known)| known.handle() != notifier.handle()) {
+                if waiting
+                    .polls
+                    .iter()
+                    .all(|(_, known)| known.handle().0 != notifier.handle().0)
+                {
                     waiting.polls.push((stream, notifier));
                 }
             }
@@ -163,10 +203,14 @@ fn wake((stream, notifier): (Arc<Stream>, PollNotifier)) -> Option<(Arc<Stream>,
 
 /// Whether thread `tid` has a signal that it does not block or ignore, or is gone.
 fn interrupted(tid: u32) -> bool {
-    let Ok(status) = std::fs::read_to_string(format!("/proc/{tid}/status")) else { return true };
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{tid}/status")) else {
+        return true;
+    };
     let mask = |key: &str| {
         let value = status.lines().find_map(|line| line.strip_prefix(key));
-        value.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+        value
+            .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+            .unwrap_or(0)
     };
     let pending = mask("SigPnd:") | mask("ShdPnd:");
     pending & !mask("SigBlk:") & !mask("SigIgn:") != 0

@@ -29,10 +29,17 @@ impl Session {
     ///
     /// # Errors
     /// [`AttachError`].
-    pub fn mount(vfs: Arc<Vfs>, options: &Options, passthrough: bool, over_dead: bool) -> Result<Session, AttachError> {
+    pub fn mount(
+        vfs: Arc<Vfs>,
+        options: &Options,
+        passthrough: bool,
+        over_dead: bool,
+    ) -> Result<Session, AttachError> {
         let parking = Parking::start().map_err(AttachError::Device)?;
         let hook = Arc::clone(&parking);
-        vfs.recorder().log().on_append(Box::new(move || hook.appended()));
+        vfs.recorder()
+            .log()
+            .on_append(Box::new(move || hook.appended()));
         let seats = Arc::new(Seats::new());
         let threads = seats.count();
         let adapter = Adapter {
@@ -47,24 +54,37 @@ impl Session {
         config.n_threads = Some(threads);
         config.clone_fd = true;
         let device = attach::open_device()?;
-        let failed = |source| AttachError::Kernel { what: "the first request", source };
+        let failed = |source| AttachError::Kernel {
+            what: "the first request",
+            source,
+        };
         let session = match attach::create(&device, options) {
             Ok(context) => {
                 // The kernel checks who may come in (`allow_other`); fuser need not check again.
-                let session = fuser::Session::from_fd(adapter, device, SessionACL::All, config).map_err(failed)?;
+                let session = fuser::Session::from_fd(adapter, device, SessionACL::All, config)
+                    .map_err(failed)?;
                 attach::detached(&context, options)?.place(&options.mountpoint, over_dead)?;
                 session
             }
             // An ordinary user mounts through the set-user-id helper of the fuse3 package.
-            Err(AttachError::Kernel { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Err(AttachError::Kernel { source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
                 drop(device);
                 config.mount_options = attach::helper_options(options);
-                config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
+                config.acl = if options.allow_other {
+                    SessionACL::All
+                } else {
+                    SessionACL::Owner
+                };
                 fuser::Session::new(adapter, &options.mountpoint, &config).map_err(failed)?
             }
             Err(error) => return Err(error),
         };
-        Ok(Session { session, mountpoint: options.mountpoint.clone() })
+        Ok(Session {
+            session,
+            mountpoint: options.mountpoint.clone(),
+        })
     }
 
     /// Where it is mounted.
@@ -87,7 +107,11 @@ impl Session {
     /// # Errors
     /// EBUSY when it is in use and `busy_too` is not given.
     pub fn take_off(mountpoint: &std::path::Path, busy_too: bool) -> io::Result<()> {
-        let done = if busy_too { attach::take_off(mountpoint) } else { attach::unmount_idle(mountpoint) };
+        let done = if busy_too {
+            attach::take_off(mountpoint)
+        } else {
+            attach::unmount_idle(mountpoint)
+        };
         done.map_err(Into::into)
     }
 }

@@ -19,8 +19,15 @@ pub(super) struct Seats {
 impl Seats {
     /// The seats there are; none where the CPUs cannot be told, and then threads run where they like.
     pub(super) fn new() -> Seats {
-        let allowed = sched_getaffinity(None).map(|set| (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect());
-        Seats { cpus: allowed.unwrap_or_default(), taken: AtomicUsize::new(0) }
+        let allowed = sched_getaffinity(None).map(|set| {
+            (0..CpuSet::MAX_CPU)
+                .filter(|cpu| set.is_set(*cpu))
+                .collect()
+        });
+        Seats {
+            cpus: allowed.unwrap_or_default(),
+            taken: AtomicUsize::new(0),
+        }
     }
 
     /// Kernel-facing threads to start: one per seat.

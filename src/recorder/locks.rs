@@ -5,7 +5,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// Stripes: enough that two busy sessions seldom share one, few enough to stay in the cache.
 const STRIPES: usize = 256;
 /// Most entries one change touches: two directories, the moved entry and the replaced one.
-pub const KEYS_MAX: usize = 4;
+pub(super) const KEYS_MAX: usize = 4;
 
 /// How a change holds the shape of the tree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -47,14 +47,22 @@ pub(super) struct Locks {
 
 impl Default for Locks {
     fn default() -> Locks {
-        Locks { tree: RwLock::new(()), stripes: std::array::from_fn(|_| Mutex::new(())) }
+        Locks {
+            tree: RwLock::new(()),
+            stripes: std::array::from_fn(|_| Mutex::new(())),
+        }
     }
 }
 
 /// Held until dropped.
 pub(super) enum Held<'a> {
-    Shared { _stripes: [Option<MutexGuard<'a, ()>>; KEYS_MAX], _tree: RwLockReadGuard<'a, ()> },
-    Exclusive { _tree: RwLockWriteGuard<'a, ()> },
+    Shared {
+        _stripes: [Option<MutexGuard<'a, ()>>; KEYS_MAX],
+        _tree: RwLockReadGuard<'a, ()>,
+    },
+    Exclusive {
+        _tree: RwLockWriteGuard<'a, ()>,
+    },
 }
 
 impl Locks {
@@ -62,7 +70,9 @@ impl Locks {
     /// can wait for each other.
     pub(super) fn hold(&self, scope: &Scope) -> Held<'_> {
         if scope.tree == Tree::Exclusive {
-            return Held::Exclusive { _tree: self.tree.write() };
+            return Held::Exclusive {
+                _tree: self.tree.write(),
+            };
         }
         let tree = self.tree.read();
         let mut wanted = scope.keys.map(|key| key.map_or(STRIPES, stripe_of));
@@ -75,7 +85,10 @@ impl Locks {
             }
             before = stripe;
         }
-        Held::Shared { _stripes: stripes, _tree: tree }
+        Held::Shared {
+            _stripes: stripes,
+            _tree: tree,
+        }
     }
 }
 

@@ -14,7 +14,7 @@
 //! `gap` event. A log that cannot take the line in 4 (a broken disk) latches: the call fails, every later one is
 //! refused in 2, and the log says with a `gap` what happened when it works again.
 //!
-//! Lock order: tree, then stripes in rising order ([`locks`]), then the log's own lock. Nothing else is taken
+//! Lock order: tree, then stripes in rising order (`locks`), then the log's own lock. Nothing else is taken
 //! under the log's lock.
 
 mod callers;
@@ -65,7 +65,12 @@ impl Recorder {
         // A handle is numbered at its first event, so there are never more numbers than events, and starting past
         // the head keeps them apart from those of earlier runs.
         let next_handle = AtomicU64::new(log.head().0 + 1);
-        Recorder { log, health, locks: locks::Locks::default(), next_handle }
+        Recorder {
+            log,
+            health,
+            locks: locks::Locks::default(),
+            next_handle,
+        }
     }
 
     /// The log behind it.
@@ -101,8 +106,13 @@ impl Recorder {
 
         let held = self.locks.hold(&change.scope());
 
-        let texts = change.path_bytes() + caller.comm.len() + caller.session.as_ref().map_or(0, String::len);
-        let room = self.log.reserve(line::line_bytes_max(texts), change.purpose()).map_err(RecordError::Refused)?;
+        let texts = change.path_bytes()
+            + caller.comm.len()
+            + caller.session.as_ref().map_or(0, String::len);
+        let room = self
+            .log
+            .reserve(line::line_bytes_max(texts), change.purpose())
+            .map_err(RecordError::Refused)?;
 
         let done = change.perform()?;
 

@@ -32,7 +32,11 @@ pub struct SetAttr {
 impl SetAttr {
     /// Whether anything but the size is set.
     fn beyond_size(&self) -> bool {
-        self.mode.is_some() || self.uid.is_some() || self.gid.is_some() || self.atime.is_some() || self.mtime.is_some()
+        self.mode.is_some()
+            || self.uid.is_some()
+            || self.gid.is_some()
+            || self.atime.is_some()
+            || self.mtime.is_some()
     }
 }
 
@@ -46,17 +50,31 @@ impl Vfs {
             return self.control_attr(id);
         }
         let node = self.nodes.get(id)?;
-        Ok(Found { id, generation: node.generation, attr: node.attr()? })
+        Ok(Found {
+            id,
+            generation: node.generation,
+            attr: node.attr()?,
+        })
     }
 
     /// Sets attributes; gives those after.
     ///
     /// # Errors
     /// As chmod(2), chown(2), truncate(2), utimensat(2).
-    pub fn setattr(&self, id: u64, set: &SetAttr, fh: Option<u64>, caller: &Arc<Caller>) -> Result<Found> {
+    pub fn setattr(
+        &self,
+        id: u64,
+        set: &SetAttr,
+        fh: Option<u64>,
+        caller: &Arc<Caller>,
+    ) -> Result<Found> {
         if is_control(id) {
             // `>` and `>>` of a shell truncate what they open; the control files have no size to lose.
-            return if set.beyond_size() { Err(Error::Reserved) } else { self.control_attr(id) };
+            return if set.beyond_size() {
+                Err(Error::Reserved)
+            } else {
+                self.control_attr(id)
+            };
         }
         let node = self.nodes.get(id)?;
         let mut attr = None;
@@ -69,12 +87,19 @@ impl Vfs {
                 mode: set.mode,
                 uid: set.uid,
                 gid: set.gid,
-                times: Times { atime: set.atime, mtime: set.mtime },
+                times: Times {
+                    atime: set.atime,
+                    mtime: set.mtime,
+                },
             };
             attr = Some(self.recorder.apply(change, caller, |_| {})?);
         }
         let attr = attr.map_or_else(|| node.attr(), Ok)?;
-        Ok(Found { id, generation: node.generation, attr })
+        Ok(Found {
+            id,
+            generation: node.generation,
+            attr,
+        })
     }
 
     /// A request that sets nothing is the kernel's word that set-id bits go before a write (the write itself drops
@@ -85,16 +110,36 @@ impl Vfs {
         Ok(!attr.is_directory() && attr.perm & SET_ID != 0)
     }
 
-    fn truncate(&self, node: &Arc<Node>, size: u64, fh: Option<u64>, caller: &Arc<Caller>) -> Result<Attr> {
+    fn truncate(
+        &self,
+        node: &Arc<Node>,
+        size: u64,
+        fh: Option<u64>,
+        caller: &Arc<Caller>,
+    ) -> Result<Attr> {
         let drop_set_id = caller.uid != 0;
-        let open = fh.and_then(|fh| self.handles.file(fh).ok()).filter(|file| file.writable);
+        let open = fh
+            .and_then(|fh| self.handles.file(fh).ok())
+            .filter(|file| file.writable);
         if let Some(file) = open {
             let handle = Some(file.number(&self.recorder));
-            let change = Truncate { entry: &**node, file: file.as_fd(), handle, size, drop_set_id };
+            let change = Truncate {
+                entry: &**node,
+                file: file.as_fd(),
+                handle,
+                size,
+                drop_set_id,
+            };
             return Ok(self.recorder.apply(change, caller, |_| file.wrote())?);
         }
         let file = node.open(OFlags::WRONLY)?;
-        let change = Truncate { entry: &**node, file: file.as_fd(), handle: None, size, drop_set_id };
+        let change = Truncate {
+            entry: &**node,
+            file: file.as_fd(),
+            handle: None,
+            size,
+            drop_set_id,
+        };
         Ok(self.recorder.apply(change, caller, |_| {})?)
     }
 
@@ -114,7 +159,10 @@ impl Vfs {
         if is_control(id) {
             return Err(Errno::NODATA.into());
         }
-        Ok(backing::get_xattr(self.nodes.get(id)?.descriptor()?.as_fd(), name)?)
+        Ok(backing::get_xattr(
+            self.nodes.get(id)?.descriptor()?.as_fd(),
+            name,
+        )?)
     }
 
     /// Names of the extended attributes, each ended by NUL.
@@ -125,17 +173,35 @@ impl Vfs {
         if is_control(id) {
             return Ok(Vec::new());
         }
-        Ok(backing::list_xattrs(self.nodes.get(id)?.descriptor()?.as_fd())?)
+        Ok(backing::list_xattrs(
+            self.nodes.get(id)?.descriptor()?.as_fd(),
+        )?)
     }
 
     /// Sets an extended attribute.
     ///
     /// # Errors
     /// As setxattr(2).
-    pub fn set_xattr(&self, id: u64, name: &OsStr, value: &[u8], flags: u32, caller: &Arc<Caller>) -> Result<()> {
+    pub fn set_xattr(
+        &self,
+        id: u64,
+        name: &OsStr,
+        value: &[u8],
+        flags: u32,
+        caller: &Arc<Caller>,
+    ) -> Result<()> {
         let node = self.entry_to_change(id)?;
         let flags = XattrFlags::from_bits_retain(flags);
-        self.recorder.apply(SetXattr { entry: &*node, name, value, flags }, caller, |_| {})?;
+        self.recorder.apply(
+            SetXattr {
+                entry: &*node,
+                name,
+                value,
+                flags,
+            },
+            caller,
+            |_| {},
+        )?;
         Ok(())
     }
 
@@ -145,7 +211,14 @@ impl Vfs {
     /// As removexattr(2).
     pub fn remove_xattr(&self, id: u64, name: &OsStr, caller: &Arc<Caller>) -> Result<()> {
         let node = self.entry_to_change(id)?;
-        self.recorder.apply(RemoveXattr { entry: &*node, name }, caller, |_| {})?;
+        self.recorder.apply(
+            RemoveXattr {
+                entry: &*node,
+                name,
+            },
+            caller,
+            |_| {},
+        )?;
         Ok(())
     }
 }

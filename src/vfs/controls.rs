@@ -17,6 +17,8 @@ pub const CONTROL_NAME: &str = ".hippofs";
 const CONTROL_FROM: u64 = 1 << 63;
 /// Numbers from here on are `since/SEQ`, the position added.
 const SINCE_FROM: u64 = CONTROL_FROM | 1 << 62;
+/// The furthest position that has a number.
+const SINCE_MAX: u64 = (1 << 62) - 1;
 /// Entries with a number of their own.
 const FIXED: [Entry; 8] = [
     Entry::Root,
@@ -37,8 +39,8 @@ pub fn is_control(id: u64) -> bool {
 
 fn id_of(entry: Entry) -> u64 {
     match entry {
-        // A position past 2^62 cannot come up; two such share a number and nothing else.
-        Entry::Since(seq) => SINCE_FROM | (seq.0 & (CONTROL_FROM >> 1).wrapping_sub(1)),
+        // No position past 2^62 can come up: all of them are the one that lies ahead of everything.
+        Entry::Since(seq) => SINCE_FROM | seq.0.min(SINCE_MAX),
         fixed => CONTROL_FROM + FIXED.iter().position(|e| *e == fixed).unwrap_or(0) as u64,
     }
 }
@@ -48,7 +50,10 @@ fn entry_of(id: u64) -> Result<Entry> {
         return Ok(Entry::Since(Seq(id & !SINCE_FROM)));
     }
     let at = usize::try_from(id - CONTROL_FROM).unwrap_or(usize::MAX);
-    FIXED.get(at).copied().ok_or(Error::Storage(crate::backing::Errno::STALE))
+    FIXED
+        .get(at)
+        .copied()
+        .ok_or(Error::Storage(crate::backing::Errno::STALE))
 }
 
 impl Vfs {
@@ -65,12 +70,18 @@ impl Vfs {
     /// `name` in the control directory `id`.
     pub(super) fn control_lookup(&self, id: u64, name: &OsStr) -> Result<Found> {
         let entry = entry_of(id)?.child(name.as_bytes());
-        entry.map(|entry| self.control_found(entry)).ok_or(Error::Storage(crate::backing::Errno::NOENT))
+        entry
+            .map(|entry| self.control_found(entry))
+            .ok_or(Error::Storage(crate::backing::Errno::NOENT))
     }
 
     /// Names in the control directory `entry`, with their numbers and types.
     pub(super) fn control_names(entry: Entry) -> Vec<(&'static str, u64, FileType)> {
-        entry.children().into_iter().map(|(name, child)| (name, id_of(child), kind_of(child))).collect()
+        entry
+            .children()
+            .into_iter()
+            .map(|(name, child)| (name, id_of(child), kind_of(child)))
+            .collect()
     }
 
     /// Opens the control directory `id`.
@@ -86,10 +97,17 @@ impl Vfs {
 
     fn control_found(&self, entry: Entry) -> Found {
         let now = crate::event::Timestamp::now().0;
-        let time = Time { secs: (now / 1_000_000_000).cast_signed(), nanos: (now % 1_000_000_000) as u32 };
+        let time = Time {
+            secs: (now / 1_000_000_000).cast_signed(),
+            nanos: (now % 1_000_000_000) as u32,
+        };
         let id = id_of(entry);
         let attr = Attr {
-            identity: Identity { dev: 0, ino: id, birth: (0, 0) },
+            identity: Identity {
+                dev: 0,
+                ino: id,
+                birth: (0, 0),
+            },
             kind: kind_of(entry),
             perm: entry.mode(),
             size: 0,
@@ -103,10 +121,18 @@ impl Vfs {
             mtime: time,
             ctime: time,
         };
-        Found { id, generation: 0, attr }
+        Found {
+            id,
+            generation: 0,
+            attr,
+        }
     }
 }
 
 fn kind_of(entry: Entry) -> FileType {
-    if entry.is_dir() { FileType::Directory } else { FileType::RegularFile }
+    if entry.is_dir() {
+        FileType::Directory
+    } else {
+        FileType::RegularFile
+    }
 }

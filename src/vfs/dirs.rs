@@ -38,7 +38,9 @@ impl Vfs {
         }
         let node = self.nodes.get(id)?;
         let reader = Mutex::new(DirReader::open(node.descriptor()?.as_fd())?);
-        Ok(self.handles.insert(Handle::Dir(Arc::new(OpenDir { node, reader }))))
+        Ok(self
+            .handles
+            .insert(Handle::Dir(Arc::new(OpenDir { node, reader }))))
     }
 
     /// Hands the names from `position` on to `take` until it says `false`. The control directory is reachable by
@@ -46,7 +48,12 @@ impl Vfs {
     ///
     /// # Errors
     /// As getdents64(2).
-    pub fn readdir(&self, fh: u64, position: u64, mut take: impl FnMut(ListedName) -> bool) -> Result<()> {
+    pub fn readdir(
+        &self,
+        fh: u64,
+        position: u64,
+        mut take: impl FnMut(ListedName) -> bool,
+    ) -> Result<()> {
         match self.handles.get(fh)? {
             Handle::Dir(dir) => {
                 let in_root = dir.node.id == ROOT;
@@ -54,7 +61,12 @@ impl Vfs {
                     if in_root && entry.name == CONTROL_NAME {
                         return true;
                     }
-                    take(ListedName { name: entry.name, ino: entry.ino, kind: entry.kind, next: entry.next })
+                    take(ListedName {
+                        name: entry.name,
+                        ino: entry.ino,
+                        kind: entry.kind,
+                        next: entry.next,
+                    })
                 })?;
                 Ok(())
             }
@@ -84,10 +96,21 @@ impl Vfs {
 }
 
 fn list_control(entry: Entry, position: u64, mut take: impl FnMut(ListedName) -> bool) {
-    let dots = [(".", ROOT, FileType::Directory), ("..", ROOT, FileType::Directory)];
+    let dots = [
+        (".", ROOT, FileType::Directory),
+        ("..", ROOT, FileType::Directory),
+    ];
     let names = dots.into_iter().chain(Vfs::control_names(entry));
-    for (at, (name, ino, kind)) in names.enumerate().skip(usize::try_from(position).unwrap_or(usize::MAX)) {
-        if !take(ListedName { name: name.into(), ino, kind, next: at as u64 + 1 }) {
+    for (at, (name, ino, kind)) in names
+        .enumerate()
+        .skip(usize::try_from(position).unwrap_or(usize::MAX))
+    {
+        if !take(ListedName {
+            name: name.into(),
+            ino,
+            kind,
+            next: at as u64 + 1,
+        }) {
             return;
         }
     }

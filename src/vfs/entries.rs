@@ -32,7 +32,12 @@ pub struct NewEntry<'a> {
 
 impl NewEntry<'_> {
     fn umasked(&self) -> UmaskedMode {
-        UmaskedMode { mode: self.mode, umask: self.umask, uid: self.caller.uid, gid: self.caller.gid }
+        UmaskedMode {
+            mode: self.mode,
+            umask: self.umask,
+            uid: self.caller.uid,
+            gid: self.caller.gid,
+        }
     }
 }
 
@@ -73,7 +78,11 @@ impl Vfs {
 
     pub(super) fn found(&self, dir: &Arc<Node>, name: &OsStr, attr: Attr) -> Found {
         let node = self.nodes.looked_up(dir, name, &attr);
-        Found { id: node.id, generation: node.generation, attr }
+        Found {
+            id: node.id,
+            generation: node.generation,
+            attr,
+        }
     }
 
     /// open(2) with `O_CREAT` of a name the kernel does not know.
@@ -83,14 +92,24 @@ impl Vfs {
     pub fn create(&self, new: &NewEntry<'_>, how: OpenHow) -> Result<(Found, Opened)> {
         let dir = self.dir_to_change(new.dir, new.name)?;
         let handle = self.recorder.number_handle();
-        let change =
-            Create { dir: &*dir, name: new.name, flags: how.storage_flags(), mode: new.umasked(), handle };
+        let change = Create {
+            dir: &*dir,
+            name: new.name,
+            flags: how.storage_flags(),
+            mode: new.umasked(),
+            handle,
+        };
         let mut found = None;
         let made = self.recorder.apply(change, new.caller, |made| {
             found = Some(self.found(&dir, new.name, made.attr));
         });
         match (made, found) {
-            (Ok(Made { file: Some(file), .. }), Some(found)) => {
+            (
+                Ok(Made {
+                    file: Some(file), ..
+                }),
+                Some(found),
+            ) => {
                 let opened = self.opened(found.id, file, how, new.caller)?;
                 opened.file.created_as(handle);
                 Ok((found, opened))
@@ -112,7 +131,13 @@ impl Vfs {
     /// As mknod(2); EPERM for the reserved name.
     pub fn mknod(&self, new: &NewEntry<'_>, kind: FileType, rdev: u64) -> Result<Found> {
         let dir = self.dir_to_change(new.dir, new.name)?;
-        let change = Mknod { dir: &*dir, name: new.name, kind, rdev, mode: new.umasked() };
+        let change = Mknod {
+            dir: &*dir,
+            name: new.name,
+            kind,
+            rdev,
+            mode: new.umasked(),
+        };
         self.make(&dir, new.name, new.caller, change)
     }
 
@@ -122,7 +147,11 @@ impl Vfs {
     /// As mkdir(2); EPERM for the reserved name.
     pub fn mkdir(&self, new: &NewEntry<'_>) -> Result<Found> {
         let dir = self.dir_to_change(new.dir, new.name)?;
-        let change = Mkdir { dir: &*dir, name: new.name, mode: new.umasked() };
+        let change = Mkdir {
+            dir: &*dir,
+            name: new.name,
+            mode: new.umasked(),
+        };
         self.make(&dir, new.name, new.caller, change)
     }
 
@@ -130,9 +159,20 @@ impl Vfs {
     ///
     /// # Errors
     /// As symlink(2); EPERM for the reserved name.
-    pub fn symlink(&self, dir: u64, name: &OsStr, target: &OsStr, caller: &Arc<Caller>) -> Result<Found> {
+    pub fn symlink(
+        &self,
+        dir: u64,
+        name: &OsStr,
+        target: &OsStr,
+        caller: &Arc<Caller>,
+    ) -> Result<Found> {
         let dir = self.dir_to_change(dir, name)?;
-        let change = Symlink { dir: &*dir, name, target, owner: (caller.uid, caller.gid) };
+        let change = Symlink {
+            dir: &*dir,
+            name,
+            target,
+            owner: (caller.uid, caller.gid),
+        };
         self.make(&dir, name, caller, change)
     }
 
@@ -143,7 +183,16 @@ impl Vfs {
     pub fn link(&self, id: u64, dir: u64, name: &OsStr, caller: &Arc<Caller>) -> Result<Found> {
         let entry = self.entry_to_change(id)?;
         let dir = self.dir_to_change(dir, name)?;
-        self.make(&dir, name, caller, Link { entry: &*entry, dir: &*dir, name })
+        self.make(
+            &dir,
+            name,
+            caller,
+            Link {
+                entry: &*entry,
+                dir: &*dir,
+                name,
+            },
+        )
     }
 
     fn make<C: crate::recorder::Change<Done = Made>>(
@@ -154,7 +203,9 @@ impl Vfs {
         change: C,
     ) -> Result<Found> {
         let mut found = None;
-        self.recorder.apply(change, caller, |made| found = Some(self.found(dir, name, made.attr)))?;
+        self.recorder.apply(change, caller, |made| {
+            found = Some(self.found(dir, name, made.attr))
+        })?;
         found.ok_or(Error::Storage(Errno::IO))
     }
 
@@ -162,16 +213,38 @@ impl Vfs {
     ///
     /// # Errors
     /// As unlink(2), rmdir(2); EPERM for the reserved name.
-    pub fn remove(&self, dir: u64, name: &OsStr, directory: bool, caller: &Arc<Caller>) -> Result<()> {
+    pub fn remove(
+        &self,
+        dir: u64,
+        name: &OsStr,
+        directory: bool,
+        caller: &Arc<Caller>,
+    ) -> Result<()> {
         let dir = self.dir_to_change(dir, name)?;
         let attr = backing::lookup(dir.descriptor()?.as_fd(), name)?;
         self.nodes.going(&attr);
         let key = attr.identity.ino;
         let settle = |gone: &Attr| self.nodes.gone(&dir, name, gone);
         if directory {
-            self.recorder.apply(Rmdir { dir: &*dir, name, key }, caller, settle)?;
+            self.recorder.apply(
+                Rmdir {
+                    dir: &*dir,
+                    name,
+                    key,
+                },
+                caller,
+                settle,
+            )?;
         } else {
-            self.recorder.apply(Unlink { dir: &*dir, name, key }, caller, settle)?;
+            self.recorder.apply(
+                Unlink {
+                    dir: &*dir,
+                    name,
+                    key,
+                },
+                caller,
+                settle,
+            )?;
         }
         Ok(())
     }
@@ -187,7 +260,10 @@ impl Vfs {
         kind: RenameKind,
         caller: &Arc<Caller>,
     ) -> Result<()> {
-        let (from_dir, to_dir) = (self.dir_to_change(from.0, from.1)?, self.dir_to_change(to.0, to.1)?);
+        let (from_dir, to_dir) = (
+            self.dir_to_change(from.0, from.1)?,
+            self.dir_to_change(to.0, to.1)?,
+        );
         let moving = backing::lookup(from_dir.descriptor()?.as_fd(), from.1)?;
         let standing = match backing::lookup(to_dir.descriptor()?.as_fd(), to.1) {
             Ok(attr) => Some(attr),
@@ -195,28 +271,52 @@ impl Vfs {
             Err(error) => return Err(error.into()),
         };
         let directory = moving.is_directory() || standing.is_some_and(|attr| attr.is_directory());
-        let tree = if directory { Tree::Exclusive } else { Tree::Shared };
+        let tree = if directory {
+            Tree::Exclusive
+        } else {
+            Tree::Shared
+        };
         let keys = (moving.identity.ino, standing.map(|attr| attr.identity.ino));
-        let (from, to): ((&dyn Located, _), (&dyn Located, _)) = ((&*from_dir, from.1), (&*to_dir, to.1));
+        let (from, to): ((&dyn Located, _), (&dyn Located, _)) =
+            ((&*from_dir, from.1), (&*to_dir, to.1));
         if kind == RenameKind::Exchange {
-            self.recorder.apply(Exchange { from, to, tree, keys }, caller, |moved| {
-                self.follow(&moved.attr, (&from_dir, from.1), (&to_dir, to.1));
-                if let Some(other) = &moved.other {
-                    self.follow(other, (&to_dir, to.1), (&from_dir, from.1));
-                }
-            })?;
+            self.recorder.apply(
+                Exchange {
+                    from,
+                    to,
+                    tree,
+                    keys,
+                },
+                caller,
+                |moved| {
+                    self.follow(&moved.attr, (&from_dir, from.1), (&to_dir, to.1));
+                    if let Some(other) = &moved.other {
+                        self.follow(other, (&to_dir, to.1), (&from_dir, from.1));
+                    }
+                },
+            )?;
             return Ok(());
         }
         if let Some(standing) = &standing {
             self.nodes.going(standing);
         }
         let no_replace = kind == RenameKind::NoReplace;
-        self.recorder.apply(Rename { from, to, no_replace, tree, keys }, caller, |moved: &Moved| {
-            if let Some(replaced) = &moved.other {
-                self.nodes.gone(&to_dir, to.1, replaced);
-            }
-            self.follow(&moved.attr, (&from_dir, from.1), (&to_dir, to.1));
-        })?;
+        self.recorder.apply(
+            Rename {
+                from,
+                to,
+                no_replace,
+                tree,
+                keys,
+            },
+            caller,
+            |moved: &Moved| {
+                if let Some(replaced) = &moved.other {
+                    self.nodes.gone(&to_dir, to.1, replaced);
+                }
+                self.follow(&moved.attr, (&from_dir, from.1), (&to_dir, to.1));
+            },
+        )?;
         Ok(())
     }
 
@@ -234,10 +334,14 @@ impl Vfs {
         if is_control(id) {
             return Err(Error::Invalid);
         }
-        Ok(backing::readlink(self.nodes.get(id)?.descriptor()?.as_fd())?)
+        Ok(backing::readlink(
+            self.nodes.get(id)?.descriptor()?.as_fd(),
+        )?)
     }
 }
 
 /// Flags of an open that the storage's own open is to see.
-pub(super) const STORAGE_FLAGS: OFlags =
-    OFlags::RWMODE.union(OFlags::SYNC).union(OFlags::DSYNC).union(OFlags::NOATIME);
+pub(super) const STORAGE_FLAGS: OFlags = OFlags::RWMODE
+    .union(OFlags::SYNC)
+    .union(OFlags::DSYNC)
+    .union(OFlags::NOATIME);

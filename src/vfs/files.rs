@@ -106,10 +106,19 @@ impl Vfs {
     ) -> Result<Opened> {
         let node = self.nodes.get(id)?;
         let durable = how.flags.intersects(OFlags::SYNC | OFlags::DSYNC);
-        let file = Arc::new(OpenFile::new(file, Arc::clone(&node), Arc::clone(caller), how.writable(), durable));
+        let file = Arc::new(OpenFile::new(
+            file,
+            Arc::clone(&node),
+            Arc::clone(caller),
+            how.writable(),
+            durable,
+        ));
         node.opened(&file);
         self.recorder.health().opened();
-        Ok(Opened { fh: self.handles.insert(Handle::File(Arc::clone(&file))), file })
+        Ok(Opened {
+            fh: self.handles.insert(Handle::File(Arc::clone(&file))),
+            file,
+        })
     }
 
     /// Opens a control file.
@@ -157,7 +166,13 @@ impl Vfs {
     ///
     /// # Errors
     /// As pwrite(2); ENOSPC or EIO when it cannot be recorded.
-    pub fn write(&self, file: &Arc<OpenFile>, offset: u64, data: &[u8], how: WriteHow) -> Result<usize> {
+    pub fn write(
+        &self,
+        file: &Arc<OpenFile>,
+        offset: u64,
+        data: &[u8],
+        how: WriteHow,
+    ) -> Result<usize> {
         let change = Write {
             entry: &*file.node,
             file: file.as_fd(),
@@ -167,7 +182,9 @@ impl Vfs {
             via_mmap: how.via_mmap,
             drop_set_id: how.drop_set_id,
         };
-        let written = self.recorder.apply(change, &file.caller, |_| file.wrote())?;
+        let written = self
+            .recorder
+            .apply(change, &file.caller, |_| file.wrote())?;
         if file.durable {
             self.sync_log()?;
         }
@@ -189,7 +206,8 @@ impl Vfs {
             length,
             drop_set_id: file.caller.uid != PRIVILEGED,
         };
-        self.recorder.apply(change, &file.caller, |_| file.wrote())?;
+        self.recorder
+            .apply(change, &file.caller, |_| file.wrote())?;
         Ok(())
     }
 
@@ -209,7 +227,9 @@ impl Vfs {
             length: usize::try_from(length.min(COPY_BYTES_MAX)).unwrap_or(usize::MAX),
             drop_set_id: target.caller.uid != PRIVILEGED,
         };
-        let copied: Written = self.recorder.apply(change, &target.caller, |_| target.wrote())?;
+        let copied: Written = self
+            .recorder
+            .apply(change, &target.caller, |_| target.wrote())?;
         Ok(copied.length)
     }
 
@@ -218,7 +238,11 @@ impl Vfs {
     /// # Errors
     /// As lseek(2).
     pub fn seek_data(&self, fh: u64, offset: u64, hole: bool) -> Result<u64> {
-        Ok(backing::seek_data(self.handles.file(fh)?.as_fd(), offset, hole)?)
+        Ok(backing::seek_data(
+            self.handles.file(fh)?.as_fd(),
+            offset,
+            hole,
+        )?)
     }
 
     /// One close(2) of a handle: told when the handle was written.
@@ -229,7 +253,11 @@ impl Vfs {
         if !file.take_written() {
             return Ok(());
         }
-        let change = Close { entry: &*file.node, file, handle: file.number(&self.recorder) };
+        let change = Close {
+            entry: &*file.node,
+            file,
+            handle: file.number(&self.recorder),
+        };
         match self.recorder.apply(change, &file.caller, |_| {}) {
             Ok(_) => Ok(()),
             Err(error) => {
@@ -241,7 +269,9 @@ impl Vfs {
 
     /// The last reference to a handle is gone.
     pub fn release(&self, fh: u64) {
-        let Some(handle) = self.handles.remove(fh) else { return };
+        let Some(handle) = self.handles.remove(fh) else {
+            return;
+        };
         if let Handle::File(file) = handle {
             // What a mapping wrote after the last close(2) is told here; there is nobody left to answer.
             if let Err(error) = self.flush(&file) {

@@ -34,7 +34,13 @@ pub struct OpenFile {
 impl OpenFile {
     /// A file that was opened at `node`.
     #[must_use]
-    pub fn new(fd: OwnedFd, node: Arc<Node>, caller: Arc<Caller>, writable: bool, durable: bool) -> OpenFile {
+    pub fn new(
+        fd: OwnedFd,
+        node: Arc<Node>,
+        caller: Arc<Caller>,
+        writable: bool,
+        durable: bool,
+    ) -> OpenFile {
         OpenFile {
             fd: Arc::new(fd),
             node,
@@ -105,14 +111,14 @@ pub enum Handle {
 
 /// All that is open.
 #[derive(Default)]
-pub struct Handles {
+pub(super) struct Handles {
     open: RwLock<HashMap<u64, Handle>>,
     last: AtomicU64,
 }
 
 impl Handles {
     /// Numbers one more.
-    pub fn insert(&self, handle: Handle) -> u64 {
+    pub(super) fn insert(&self, handle: Handle) -> u64 {
         let fh = self.last.fetch_add(1, Relaxed) + 1;
         self.open.write().insert(fh, handle);
         fh
@@ -122,7 +128,7 @@ impl Handles {
     ///
     /// # Errors
     /// [`Error::BadHandle`].
-    pub fn get(&self, fh: u64) -> Result<Handle> {
+    pub(super) fn get(&self, fh: u64) -> Result<Handle> {
         self.open.read().get(&fh).cloned().ok_or(Error::BadHandle)
     }
 
@@ -130,7 +136,7 @@ impl Handles {
     ///
     /// # Errors
     /// [`Error::BadHandle`].
-    pub fn file(&self, fh: u64) -> Result<Arc<OpenFile>> {
+    pub(super) fn file(&self, fh: u64) -> Result<Arc<OpenFile>> {
         match self.open.read().get(&fh) {
             Some(Handle::File(file)) => Ok(Arc::clone(file)),
             _ => Err(Error::BadHandle),
@@ -138,7 +144,7 @@ impl Handles {
     }
 
     /// Takes `fh` out.
-    pub fn remove(&self, fh: u64) -> Option<Handle> {
+    pub(super) fn remove(&self, fh: u64) -> Option<Handle> {
         self.open.write().remove(&fh)
     }
 }

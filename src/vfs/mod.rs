@@ -55,7 +55,11 @@ impl Vfs {
     ///
     /// # Errors
     /// When the storage's root cannot be read.
-    pub fn new(storage: OwnedFd, recorder: Arc<Recorder>, control: Control) -> std::result::Result<Vfs, Errno> {
+    pub fn new(
+        storage: OwnedFd,
+        recorder: Arc<Recorder>,
+        control: Control,
+    ) -> std::result::Result<Vfs, Errno> {
         Ok(Vfs {
             recorder,
             control,

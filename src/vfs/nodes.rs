@@ -56,7 +56,13 @@ struct State {
 
 impl Node {
     fn new(id: u64, generation: u64, attr: &Attr) -> Node {
-        Node { id, generation, identity: attr.identity, kind: attr.kind, state: Mutex::default() }
+        Node {
+            id,
+            generation,
+            identity: attr.identity,
+            kind: attr.kind,
+            state: Mutex::default(),
+        }
     }
 
     /// Attributes, by whatever way is cheapest.
@@ -66,7 +72,10 @@ impl Node {
     pub fn attr(&self) -> Result<Attr, Errno> {
         match self.at_hand() {
             Some(fd) => backing::attr_of(fd.as_fd()),
-            None => self.at_its_name(|dir, name| backing::lookup(dir.as_fd(), name), |attr| Ok(*attr)),
+            None => self.at_its_name(
+                |dir, name| backing::lookup(dir.as_fd(), name),
+                |attr| Ok(*attr),
+            ),
         }
     }
 
@@ -125,7 +134,11 @@ impl Node {
         }
         state.names.retain(|(d, n)| d.id != dir.id || n != name);
         if state.names.len() >= NAMES_MAX || self.kind == FileType::Directory {
-            state.names.truncate(if self.kind == FileType::Directory { 0 } else { NAMES_MAX - 1 });
+            state.names.truncate(if self.kind == FileType::Directory {
+                0
+            } else {
+                NAMES_MAX - 1
+            });
         }
         state.names.push((Arc::clone(dir), name.to_owned()));
         state.last_path = None;
@@ -212,7 +225,9 @@ struct Budget(Arc<AtomicUsize>);
 
 impl Budget {
     fn take(used: &Arc<AtomicUsize>, most: usize) -> Option<Budget> {
-        let taken = used.fetch_update(Relaxed, Relaxed, |n| (n < most).then_some(n + 1)).is_ok();
+        let taken = used
+            .fetch_update(Relaxed, Relaxed, |n| (n < most).then_some(n + 1))
+            .is_ok();
         taken.then(|| Budget(Arc::clone(used)))
     }
 }
@@ -224,7 +239,7 @@ impl Drop for Budget {
 }
 
 /// All nodes.
-pub struct Nodes {
+pub(super) struct Nodes {
     root: Arc<Node>,
     table: Mutex<Table>,
     kept_dirs: Arc<AtomicUsize>,
@@ -251,21 +266,32 @@ impl Nodes {
     ///
     /// # Errors
     /// When the root cannot be read.
-    pub fn new(root: OwnedFd) -> Result<Nodes, Errno> {
+    pub(super) fn new(root: OwnedFd) -> Result<Nodes, Errno> {
         let attr = backing::attr_of(root.as_fd())?;
         let node = Arc::new(Node::new(ROOT, 0, &attr));
         node.state.lock().kept = Some(Arc::new(root));
         let mut table = Table::default();
-        let slot = Slot { node: Arc::downgrade(&node), known: Some(Arc::clone(&node)), lookups: 1 };
+        let slot = Slot {
+            node: Arc::downgrade(&node),
+            known: Some(Arc::clone(&node)),
+            lookups: 1,
+        };
         table.by_id.insert(ROOT, slot);
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile)
+            .current
+            .unwrap_or(1 << 20);
         let kept_dirs_max = usize::try_from(limit).unwrap_or(usize::MAX) / KEPT_SHARE;
-        Ok(Nodes { root: node, table: Mutex::new(table), kept_dirs: Arc::default(), kept_dirs_max })
+        Ok(Nodes {
+            root: node,
+            table: Mutex::new(table),
+            kept_dirs: Arc::default(),
+            kept_dirs_max,
+        })
     }
 
     /// The root.
     #[must_use]
-    pub fn root(&self) -> &Arc<Node> {
+    pub(super) fn root(&self) -> &Arc<Node> {
         &self.root
     }
 
@@ -273,13 +299,18 @@ impl Nodes {
     ///
     /// # Errors
     /// ESTALE when there is none.
-    pub fn get(&self, id: u64) -> Result<Arc<Node>, Errno> {
-        self.table.lock().by_id.get(&id).and_then(|slot| slot.node.upgrade()).ok_or(Errno::STALE)
+    pub(super) fn get(&self, id: u64) -> Result<Arc<Node>, Errno> {
+        self.table
+            .lock()
+            .by_id
+            .get(&id)
+            .and_then(|slot| slot.node.upgrade())
+            .ok_or(Errno::STALE)
     }
 
     /// The node of the entry found at `name` in `dir`, if the kernel knows it.
     #[must_use]
-    pub fn known(&self, attr: &Attr) -> Option<Arc<Node>> {
+    pub(super) fn known(&self, attr: &Attr) -> Option<Arc<Node>> {
         let table = self.table.lock();
         let id = table.id_of(&attr.identity, self.root.identity.dev)?;
         let node = table.by_id.get(&id)?.node.upgrade()?;
@@ -287,7 +318,7 @@ impl Nodes {
     }
 
     /// Counts one more lookup of the entry found at `name` in `dir`; the kernel will forget it as often.
-    pub fn looked_up(&self, dir: &Arc<Node>, name: &OsStr, attr: &Attr) -> Arc<Node> {
+    pub(super) fn looked_up(&self, dir: &Arc<Node>, name: &OsStr, attr: &Attr) -> Arc<Node> {
         let node = self.count(attr);
         node.stands_at(dir, name);
         if attr.is_directory()
@@ -302,7 +333,11 @@ impl Nodes {
     fn count(&self, attr: &Attr) -> Arc<Node> {
         let mut table = self.table.lock();
         let id = table.give_id(&attr.identity, self.root.identity.dev);
-        let slot = table.by_id.entry(id).or_insert_with(|| Slot { node: Weak::new(), known: None, lookups: 0 });
+        let slot = table.by_id.entry(id).or_insert_with(|| Slot {
+            node: Weak::new(),
+            known: None,
+            lookups: 0,
+        });
         slot.lookups += 1;
         let before = slot.node.upgrade();
         let node = match before {
@@ -320,12 +355,14 @@ impl Nodes {
     }
 
     /// The kernel forgets `count` lookups of `id`.
-    pub fn forget(&self, id: u64, count: u64) {
+    pub(super) fn forget(&self, id: u64, count: u64) {
         if id == ROOT {
             return;
         }
         let mut table = self.table.lock();
-        let Some(slot) = table.by_id.get_mut(&id) else { return };
+        let Some(slot) = table.by_id.get_mut(&id) else {
+            return;
+        };
         slot.lookups = slot.lookups.saturating_sub(count);
         if slot.lookups > 0 {
             return;
@@ -336,10 +373,18 @@ impl Nodes {
         // A directory lives on in the names of what stands below; with the last of them its slot goes too.
         while let Some(gone) = node {
             let id = gone.id;
-            let parent = gone.state.lock().names.last().map(|(dir, _)| Arc::clone(dir));
+            let parent = gone
+                .state
+                .lock()
+                .names
+                .last()
+                .map(|(dir, _)| Arc::clone(dir));
             drop(gone);
             let mut table = self.table.lock();
-            let dead = table.by_id.get(&id).is_some_and(|slot| slot.node.strong_count() == 0);
+            let dead = table
+                .by_id
+                .get(&id)
+                .is_some_and(|slot| slot.node.strong_count() == 0);
             if dead {
                 table.by_id.remove(&id);
                 if id >= GIVEN_FROM {
@@ -352,26 +397,25 @@ impl Nodes {
     }
 
     /// An entry got a further name, or its first.
-    pub fn came(&self, dir: &Arc<Node>, name: &OsStr, attr: &Attr) {
+    pub(super) fn came(&self, dir: &Arc<Node>, name: &OsStr, attr: &Attr) {
         if let Some(node) = self.known(attr) {
             node.stands_at(dir, name);
         }
     }
 
     /// Before an entry's name goes: what the kernel knows stays reachable.
-    pub fn going(&self, attr: &Attr) {
+    pub(super) fn going(&self, attr: &Attr) {
         if let Some(node) = self.known(attr) {
             node.keep(None);
         }
     }
 
     /// After an entry's name has gone.
-    pub fn gone(&self, dir: &Node, name: &OsStr, attr: &Attr) {
+    pub(super) fn gone(&self, dir: &Node, name: &OsStr, attr: &Attr) {
         if let Some(node) = self.known(attr) {
             node.leaves(dir, name);
         }
     }
-
 }
 
 /// A first generation that differs between two bearers of one number, so that a number forgotten and given anew is

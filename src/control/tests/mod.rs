@@ -24,7 +24,7 @@ struct Bench {
     control: Control,
     log: EventLog,
     health: Arc<Health>,
-    _dir: tempfile::TempDir,
+    dir: Option<tempfile::TempDir>,
 }
 
 impl Drop for Bench {
@@ -39,7 +39,11 @@ impl Bench {
     }
 
     fn with(options: Options) -> Bench {
-        let dir = tempfile::tempdir().unwrap();
+        Bench::at(tempfile::tempdir().unwrap(), options)
+    }
+
+    /// On the log in `dir`.
+    fn at(dir: tempfile::TempDir, options: Options) -> Bench {
         let file = std::fs::File::open(dir.path()).unwrap();
         let storage = DirStorage::new(file.into());
         let (log, _) = EventLog::open(Box::new(storage), options).unwrap();
@@ -65,8 +69,13 @@ impl Bench {
             },
             log,
             health,
-            _dir: dir,
+            dir: Some(dir),
         }
+    }
+
+    /// Closes the log and gives its directory.
+    fn into_dir(mut self) -> tempfile::TempDir {
+        self.dir.take().unwrap()
     }
 
     fn append(&self, event: &Event) -> Seq {

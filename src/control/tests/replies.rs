@@ -101,6 +101,7 @@ fn a_long_poll_waits_for_a_match_and_not_for_anything() {
         panic!("{parked:?}");
     };
     assert!(until > Instant::now());
+    assert_eq!(stream.due(), Some(until));
     bench.fill("a", 3);
     assert!(!stream.readable());
     assert_eq!(stream.read(WHOLE).unwrap(), parked);
@@ -108,6 +109,7 @@ fn a_long_poll_waits_for_a_match_and_not_for_anything() {
     assert!(stream.readable());
     // Asking whether there is something takes nothing away.
     assert!(stream.readable());
+    assert_eq!(stream.due(), None);
     let lines = parsed(&drain(&stream, WHOLE));
     assert_eq!(seqs(&lines[..2]), [7, 8]);
     assert_eq!(lines[2], json!({"next": 8, "head": 8, "gap": null}));

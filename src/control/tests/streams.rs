@@ -111,6 +111,57 @@ fn retention_shows_as_a_gap_everywhere() {
 }
 
 #[test]
+fn damage_in_the_middle_shows_as_a_gap_everywhere() {
+    let bench = Bench::new();
+    bench.fill("a", 10);
+    let dir = bench.into_dir();
+    let segment = dir.path().join("00000000000000000001.jsonl");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    for seq in [5, 6, 8] {
+        let needle = format!("{{\"seq\":{seq},");
+        let at = memchr::memmem::find(&bytes, needle.as_bytes()).unwrap();
+        bytes[at + needle.len() + 40] ^= 1;
+    }
+    std::fs::write(&segment, bytes).unwrap();
+    let bench = Bench::at(dir, Options::default());
+    let lines = parsed(&drain(&bench.open(Entry::Events), WHOLE));
+    let shown: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            (
+                line["seq"].as_u64(),
+                line["from"].as_u64(),
+                line["to"].as_u64(),
+            )
+        })
+        .collect();
+    let event = |seq| (Some(seq), None, None);
+    let gap = |from, to| (None, Some(from), Some(to));
+    let expected = [
+        event(1),
+        event(2),
+        event(3),
+        event(4),
+        gap(5, 6),
+        event(7),
+        gap(8, 8),
+        event(9),
+        event(10),
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(lines[4]["reason"], "damaged");
+    let (events, last) = bench.events("{\"events\":{\"path\":\"a\",\"since\":3}}");
+    assert_eq!(seqs(&events), [4, 7, 9, 10]);
+    let gap = &last["gap"];
+    assert_eq!(gap["reason"], "damaged");
+    assert_eq!(
+        (&gap["from"], &gap["to"], &gap["lost"]),
+        (&5.into(), &8.into(), &3.into())
+    );
+    assert_eq!(last["next"], 10);
+}
+
+#[test]
 fn status_has_the_fields_of_the_contract() {
     let bench = Bench::new();
     bench.append(&write_of(b"a"));

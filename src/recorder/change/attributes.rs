@@ -40,7 +40,8 @@ impl Change for SetAttributes<'_> {
 
     fn perform(&mut self) -> Result<Attr, Errno> {
         let entry = self.entry.descriptor()?;
-        let nothing_else = self.mode.is_none() && self.times.atime.is_none() && self.times.mtime.is_none();
+        let nothing_else =
+            self.mode.is_none() && self.times.atime.is_none() && self.times.mtime.is_none();
         // A chown of nothing still updates the change time and may drop set-id bits, as the call does natively.
         if self.uid.is_some() || self.gid.is_some() || nothing_else {
             backing::set_owner(entry.as_fd(), self.uid, self.gid)?;

@@ -61,7 +61,11 @@ impl Change for Write<'_> {
             Some(offset) => (offset, backing::write_at(self.file, offset, self.data)?),
             None => backing::append_at(self.file, self.data)?,
         };
-        Ok(Written { offset, length, attr: backing::attr_of(self.file)? })
+        Ok(Written {
+            offset,
+            length,
+            attr: backing::attr_of(self.file)?,
+        })
     }
 
     fn describe(&self, done: &Written) -> Event {
@@ -120,7 +124,10 @@ impl Change for Truncate<'_> {
     }
 
     fn describe(&self, done: &Attr) -> Event {
-        Event { handle: self.handle, ..modified(Op::Truncate, self.entry, done) }
+        Event {
+            handle: self.handle,
+            ..modified(Op::Truncate, self.entry, done)
+        }
     }
 }
 
@@ -158,7 +165,11 @@ impl Change for Fallocate<'_> {
     }
 
     fn purpose(&self) -> Purpose {
-        if self.mode.contains(FallocateFlags::PUNCH_HOLE) { Purpose::Freeing } else { Purpose::Ordinary }
+        if self.mode.contains(FallocateFlags::PUNCH_HOLE) {
+            Purpose::Freeing
+        } else {
+            Purpose::Ordinary
+        }
     }
 
     fn perform(&mut self) -> Result<Attr, Errno> {
@@ -215,7 +226,11 @@ impl Change for Copy<'_> {
         if self.drop_set_id {
             backing::drop_set_id(self.to.0)?;
         }
-        Ok(Written { offset: self.to.1, length, attr: backing::attr_of(self.to.0)? })
+        Ok(Written {
+            offset: self.to.1,
+            length,
+            attr: backing::attr_of(self.to.0)?,
+        })
     }
 
     fn describe(&self, done: &Written) -> Event {

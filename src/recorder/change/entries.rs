@@ -82,12 +82,20 @@ impl Change for Create<'_> {
 
     fn perform(&mut self) -> Result<Made, Errno> {
         let dir = self.dir.descriptor()?;
-        let file = self.mode.make(|mode| backing::create(dir.as_fd(), self.name, self.flags, mode))?;
-        Ok(Made { attr: backing::attr_of(file.as_fd())?, file: Some(file) })
+        let file = self
+            .mode
+            .make(|mode| backing::create(dir.as_fd(), self.name, self.flags, mode))?;
+        Ok(Made {
+            attr: backing::attr_of(file.as_fd())?,
+            file: Some(file),
+        })
     }
 
     fn describe(&self, done: &Made) -> Event {
-        Event { handle: Some(self.handle), ..made(Op::Create, self.dir, self.name, &done.attr) }
+        Event {
+            handle: Some(self.handle),
+            ..made(Op::Create, self.dir, self.name, &done.attr)
+        }
     }
 }
 
@@ -122,8 +130,12 @@ impl Change for Mknod<'_> {
 
     fn perform(&mut self) -> Result<Made, Errno> {
         let dir = self.dir.descriptor()?;
-        self.mode.make(|mode| backing::mknod(dir.as_fd(), self.name, self.kind, mode, self.rdev))?;
-        Ok(Made { attr: backing::lookup(dir.as_fd(), self.name)?, file: None })
+        self.mode
+            .make(|mode| backing::mknod(dir.as_fd(), self.name, self.kind, mode, self.rdev))?;
+        Ok(Made {
+            attr: backing::lookup(dir.as_fd(), self.name)?,
+            file: None,
+        })
     }
 
     fn describe(&self, done: &Made) -> Event {
@@ -158,8 +170,12 @@ impl Change for Mkdir<'_> {
 
     fn perform(&mut self) -> Result<Made, Errno> {
         let dir = self.dir.descriptor()?;
-        self.mode.make(|mode| backing::mkdir(dir.as_fd(), self.name, mode))?;
-        Ok(Made { attr: backing::lookup(dir.as_fd(), self.name)?, file: None })
+        self.mode
+            .make(|mode| backing::mkdir(dir.as_fd(), self.name, mode))?;
+        Ok(Made {
+            attr: backing::lookup(dir.as_fd(), self.name)?,
+            file: None,
+        })
     }
 
     fn describe(&self, done: &Made) -> Event {
@@ -200,7 +216,10 @@ impl Change for Symlink<'_> {
             let _caller = AsCaller::new(self.owner.0, self.owner.1);
             backing::symlink(self.target, dir.as_fd(), self.name)?;
         }
-        Ok(Made { attr: backing::lookup(dir.as_fd(), self.name)?, file: None })
+        Ok(Made {
+            attr: backing::lookup(dir.as_fd(), self.name)?,
+            file: None,
+        })
     }
 
     fn describe(&self, done: &Made) -> Event {
@@ -236,7 +255,10 @@ impl Change for Link<'_> {
     fn perform(&mut self) -> Result<Made, Errno> {
         let (entry, dir) = (self.entry.descriptor()?, self.dir.descriptor()?);
         backing::link(entry.as_fd(), dir.as_fd(), self.name)?;
-        Ok(Made { attr: backing::attr_of(entry.as_fd())?, file: None })
+        Ok(Made {
+            attr: backing::attr_of(entry.as_fd())?,
+            file: None,
+        })
     }
 
     fn describe(&self, done: &Made) -> Event {
@@ -364,7 +386,15 @@ pub struct Rename<'a> {
 
 /// Scope of a rename or an exchange.
 fn move_scope(from: &dyn Located, to: &dyn Located, tree: Tree, keys: (u64, Option<u64>)) -> Scope {
-    Scope { tree, keys: [Some(from.lock_key()), Some(to.lock_key()), Some(keys.0), keys.1] }
+    Scope {
+        tree,
+        keys: [
+            Some(from.lock_key()),
+            Some(to.lock_key()),
+            Some(keys.0),
+            keys.1,
+        ],
+    }
 }
 
 impl Change for Rename<'_> {
@@ -390,14 +420,24 @@ impl Change for Rename<'_> {
             Err(Errno::NOENT) => None,
             Err(error) => return Err(error),
         };
-        let flags = if self.no_replace { RenameFlags::NOREPLACE } else { RenameFlags::empty() };
+        let flags = if self.no_replace {
+            RenameFlags::NOREPLACE
+        } else {
+            RenameFlags::empty()
+        };
         backing::rename((from.as_fd(), self.from.1), (to.as_fd(), self.to.1), flags)?;
         Ok(Moved { attr, other })
     }
 
     fn describe(&self, done: &Moved) -> Event {
-        let replaced = done.other.map(|other| Replaced { ino: other.identity.ino, size: other.size });
-        Event { replaced, ..moved(Op::Rename, self.from, self.to, &done.attr) }
+        let replaced = done.other.map(|other| Replaced {
+            ino: other.identity.ino,
+            size: other.size,
+        });
+        Event {
+            replaced,
+            ..moved(Op::Rename, self.from, self.to, &done.attr)
+        }
     }
 }
 
@@ -444,7 +484,10 @@ impl Change for Exchange<'_> {
         let attr = backing::lookup(from.as_fd(), self.from.1)?;
         let other = backing::lookup(to.as_fd(), self.to.1)?;
         backing::exchange((from.as_fd(), self.from.1), (to.as_fd(), self.to.1))?;
-        Ok(Moved { attr, other: Some(other) })
+        Ok(Moved {
+            attr,
+            other: Some(other),
+        })
     }
 
     fn describe(&self, done: &Moved) -> Event {

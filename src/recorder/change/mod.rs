@@ -15,7 +15,9 @@ use super::{Located, Scope};
 
 pub use attributes::{RemoveXattr, SetAttributes, SetXattr};
 pub use data::{Close, Copy, Fallocate, Truncate, Write, Written};
-pub use entries::{Create, Exchange, Link, Made, Mkdir, Mknod, Moved, Rename, Rmdir, Symlink, Unlink, UmaskedMode};
+pub use entries::{
+    Create, Exchange, Link, Made, Mkdir, Mknod, Moved, Rename, Rmdir, Symlink, UmaskedMode, Unlink,
+};
 
 /// One change of the storage.
 pub trait Change {
@@ -55,7 +57,10 @@ pub fn join(dir: &dyn Located, name: &OsStr) -> Vec<u8> {
 
 /// An event seen as a system call on the mount.
 fn seen(event_type: EventType, op: Op, path: Vec<u8>) -> Event {
-    Event { src_path: Some(path), ..Event::new(event_type, Some(op), Source::Mount) }
+    Event {
+        src_path: Some(path),
+        ..Event::new(event_type, Some(op), Source::Mount)
+    }
 }
 
 /// The event of changed content or attributes.
