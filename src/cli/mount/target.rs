@@ -90,7 +90,7 @@ fn detach_dead(storage: &Path) -> Result<(), DaemonError> {
             let why = format!("a dead mount lies over it and cannot be taken away: {error}");
             refuse_storage(&path, why, "unmount it as its owner or as root")
         })?;
-        log::warn!("took away the dead mount at {}", path.display());
+        log::info!("took away the dead mount at {}", path.display());
     }
     Ok(())
 }
@@ -139,7 +139,28 @@ fn storage_path(given: &Path) -> Result<PathBuf, DaemonError> {
             "a mount of that mount would record everything twice: use that one",
         ));
     }
+    refuse_served(&storage)?;
     Ok(storage)
+}
+
+/// Refuses a storage that is mounted elsewhere. The lock of the store says so too, but not when the two have different
+/// state directories.
+fn refuse_served(storage: &Path) -> Result<(), DaemonError> {
+    let mounts = mounts::list().map_err(DaemonError::io("/proc/self/mountinfo", "mount /proc"))?;
+    let serving = mounts.into_iter().find(|mount| {
+        mount.is_hippofs() && Path::new(&mount.source) == storage && !mount.is_dead()
+    });
+    match serving {
+        None => Ok(()),
+        Some(mount) => {
+            let why = format!("it is mounted already at {}", mount.mountpoint.display());
+            Err(refuse_storage(
+                storage,
+                why,
+                "use that mount, or unmount it first",
+            ))
+        }
+    }
 }
 
 fn open_storage(storage: &Path) -> Result<OwnedFd, DaemonError> {
