@@ -262,6 +262,13 @@ fn start_logger(log_file: Option<&File>) -> Result<(), DaemonError> {
     };
     let env = env_logger::Env::new().filter_or(LOG_ENV, "warn");
     // A second logger in one process happens in tests only, and the first then serves as well.
-    let _ = env_logger::Builder::from_env(env).target(target).try_init();
+    let _ = env_logger::Builder::from_env(env)
+        .target(target)
+        .format(|out, record| {
+            let message = super::human::one_line(&record.args().to_string());
+            let (time, level) = (out.timestamp_millis(), record.level());
+            writeln!(out, "{time} {level} {message}")
+        })
+        .try_init();
     Ok(())
 }
