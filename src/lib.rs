@@ -50,6 +50,7 @@ pub mod backing;
 pub mod cli;
 pub mod control;
 pub mod daemon;
+pub mod detect;
 pub mod event;
 pub mod event_log;
 pub mod fuse;
