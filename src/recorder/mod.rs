@@ -20,6 +20,7 @@
 mod callers;
 pub mod catalog;
 pub mod change;
+mod digest;
 mod locks;
 mod observe;
 mod place;
