@@ -2,33 +2,35 @@
 //!
 //! Why no event can be lost, step by step in [`Recorder::apply`]:
 //!
-//! 1. the locks of everything the change touches are taken, so that what is recorded first happened first;
+//! 1. the locks of everything the change touches are taken, so that what is recorded first happened first; where
+//!    the disk is not what the catalog says, somebody changed it behind the mount, and that is recorded first;
 //! 2. room for its line is reserved in preallocated space: a full disk or a broken log refuses the call *before*
 //!    anything is done to the storage;
 //! 3. the change is performed; a call that fails changed nothing and has no event;
 //! 4. the line is appended: one write into space that is already there;
-//! 5. what the mount knows of names follows, still under the locks;
+//! 5. the catalog and what the mount knows of names follow, still under the locks;
 //! 6. the locks are released, and only then does the caller get its answer.
 //!
 //! A daemon killed between 3 and 4 leaves a change whose caller never got an answer; the next start says so with a
 //! `gap` event. A log that cannot take the line in 4 (a broken disk) latches: the call fails, every later one is
 //! refused in 2, and the log says with a `gap` what happened when it works again.
 //!
-//! Lock order: tree, then stripes in rising order (`locks`), then the log's own lock. Nothing else is taken
-//! under the log's lock.
+//! Lock order: tree, then stripes in rising order (`locks`), then the log's own lock or one table of the catalog.
+//! Nothing else is taken under either.
 
 mod callers;
 pub mod catalog;
 pub mod change;
 mod digest;
 mod locks;
+mod look;
 mod observe;
 mod place;
 mod reach;
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::backing::Errno;
@@ -42,6 +44,7 @@ pub use callers::Callers;
 pub use catalog::Catalog;
 pub use change::Change;
 pub use locks::{Scope, Tree};
+pub use look::{TOUCHES_MAX, Touch};
 pub use observe::{Adopted, How, Observed, Stale};
 pub use place::{Descriptor, Located};
 pub use reach::CatalogPlace;
@@ -95,7 +98,11 @@ impl Recorder {
         storage: Arc<OwnedFd>,
     ) -> Recorder {
         Recorder {
-            tracked: Some(Tracked { catalog, storage }),
+            tracked: Some(Tracked {
+                catalog,
+                storage,
+                on_look: OnceLock::new(),
+            }),
             ..Recorder::new(log, health)
         }
     }
@@ -143,7 +150,7 @@ impl Recorder {
         let started = Instant::now();
         let op = change.op();
 
-        let held = self.locks.hold(&change.scope());
+        let held = self.hold_looked(&change)?;
 
         let texts = change.path_bytes()
             + caller.comm.len()
@@ -157,16 +164,31 @@ impl Recorder {
 
         let mut event = change.describe(&done);
         event.caller = Some(Arc::clone(caller));
+        self.name_destroyed(&change, &done, &mut event);
         let mut body = String::with_capacity(512);
         line::body(&event, &mut body);
-        room.append(&body).map_err(RecordError::Unrecorded)?;
+        let seq = room.append(&body).map_err(RecordError::Unrecorded)?;
 
+        if let Some(tracked) = &self.tracked {
+            change.follow(&done, seq, &tracked.catalog);
+        }
         settle(&done);
         drop(held);
 
         self.health.recorded(event.source);
         self.health.took(op, started.elapsed());
         Ok(done)
+    }
+
+    /// What a change destroyed had content whose hash may be known.
+    fn name_destroyed<C: Change>(&self, change: &C, done: &C::Done, event: &mut Event) {
+        if let (Some(tracked), Some(replaced)) = (&self.tracked, &mut event.replaced)
+            && let Some(attr) = change.destroyed(done)
+        {
+            let key = tracked.catalog.key_of(&attr.identity);
+            let state = tracked.catalog.state(key);
+            replaced.blake3 = state.filter(|s| s.is_of(attr)).and_then(|s| s.hash);
+        }
     }
 
     /// Records what is not a change of the storage: a gap that was found, a user's note.

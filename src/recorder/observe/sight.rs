@@ -107,7 +107,12 @@ impl Tracked {
     }
 
     /// Whether `name` in `dir` holds the entry that `attr` is of.
-    pub(super) fn holds(&self, dir: u64, name: &[u8], attr: &Attr) -> Result<bool, Errno> {
+    pub(in super::super) fn holds(
+        &self,
+        dir: u64,
+        name: &[u8],
+        attr: &Attr,
+    ) -> Result<bool, Errno> {
         let Some(place) = self.place(dir) else {
             return Ok(false);
         };
