@@ -27,6 +27,8 @@ mod look;
 mod observe;
 mod place;
 mod reach;
+#[cfg(test)]
+mod tests;
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -1,0 +1,6 @@
+//! The recorder on a real directory, changed through it and behind its back.
+
+mod bed;
+mod behind;
+mod random;
+mod through;
