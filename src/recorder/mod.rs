@@ -30,7 +30,8 @@ mod reach;
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -50,6 +51,9 @@ pub use look::{TOUCHES_MAX, Touch};
 pub use observe::{Adopted, How, Observed, Stale};
 pub use place::{Descriptor, Located};
 pub use reach::CatalogPlace;
+
+/// Times a checkpoint begins again because directories moved meanwhile; the one before serves until the next.
+const SAVES_MAX: usize = 3;
 
 /// Why a change was not applied and recorded.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +117,35 @@ impl Recorder {
     #[must_use]
     pub fn catalog(&self) -> Option<&Arc<Catalog>> {
         self.tracked.as_ref().map(|tracked| &tracked.catalog)
+    }
+
+    /// Saves the catalog in `state_dir`; gives the position it stands for. Changes go on meanwhile; only a
+    /// directory that moves makes it begin again. Call it once more when all changes have ended, so that the next
+    /// start has nothing to catch up with.
+    ///
+    /// # Errors
+    /// The failed call; the checkpoint before stays.
+    pub fn save_catalog(&self, state_dir: BorrowedFd<'_>) -> io::Result<Seq> {
+        let Some(tracked) = &self.tracked else {
+            return Ok(self.log.head());
+        };
+        let mut tries = 0..SAVES_MAX;
+        loop {
+            let seq = self.log.head();
+            // Whoever has appended up to here holds the tree until the catalog has followed.
+            drop(self.locks.hold(&Scope {
+                tree: Tree::Exclusive,
+                ..Scope::default()
+            }));
+            // A checkpoint must not survive a power loss that its log does not.
+            self.log.sync().map_err(io::Error::other)?;
+            match tracked.catalog.save(state_dir, seq) {
+                Ok(()) => return Ok(seq),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            tries.next().ok_or(io::ErrorKind::Interrupted)?;
+        }
     }
 
     /// The entry the catalog knows by `key`, to be reached on the disk.

@@ -3,4 +3,5 @@
 mod bed;
 mod behind;
 mod random;
+mod saved;
 mod through;
