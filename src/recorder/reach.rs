@@ -4,18 +4,22 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::backing::{self, Errno, Identity};
 
 use super::catalog::Catalog;
-use super::{Descriptor, Located};
+use super::{Descriptor, Located, Observed};
 
 /// What the recorder compares with the disk.
 pub(super) struct Tracked {
     pub(super) catalog: Arc<Catalog>,
     pub(super) storage: Arc<OwnedFd>,
+    pub(super) on_look: OnceLock<OnLook>,
 }
+
+/// Takes what a look before a change found.
+pub(super) type OnLook = Box<dyn Fn(Observed) + Send + Sync>;
 
 /// An entry the catalog knows.
 pub struct CatalogPlace<'a> {

@@ -9,6 +9,8 @@
 
 mod checkpoint;
 mod entry;
+mod format;
+mod replay;
 mod state;
 mod table;
 

@@ -95,7 +95,7 @@ impl State {
         if self.unsure {
             return self.identity.ino == attr.identity.ino
                 && self.identity.dev == attr.identity.dev
-                && self.kind() == attr.kind;
+                && self.is_directory() == attr.is_directory();
         }
         self.identity == attr.identity && self.kind() == attr.kind
     }

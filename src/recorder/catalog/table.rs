@@ -129,6 +129,24 @@ impl Catalog {
         self.drop_link(second, other.0, other.1);
     }
 
+    /// Links an entry already taken in from a checkpoint; `false` when its directory is not there.
+    pub(super) fn place_loaded(&self, key: u64, dir: u64, name: &[u8]) -> bool {
+        let name: Name = Arc::from(name);
+        let before = self.with(dir, |entry| {
+            let names = &mut entry.dir.as_mut()?.names;
+            Some(names.insert(Arc::clone(&name), key))
+        });
+        let Some(Some(before)) = before else {
+            return false;
+        };
+        // Two entries at one name: the checkpoint was taken while they changed places, and the log tells the rest.
+        if let Some(before) = before.filter(|before| *before != key) {
+            self.drop_link(before, dir, &name);
+        }
+        self.with(key, |entry| entry.links.add(dir, &name));
+        true
+    }
+
     fn put_at(&self, key: u64, to: (u64, &[u8]), state: &State) {
         if key == self.key_of(&state.identity) {
             self.put(to.0, to.1, state);

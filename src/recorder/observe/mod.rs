@@ -4,11 +4,27 @@
 //! A name that vanished is not at once a deletion: what stood there may have moved. [`Recorder::observe`] says
 //! `missing`, and [`Recorder::observe_gone`] records it when no appearance has claimed the identity.
 
-use std::ffi::{OsStr, OsString};
+mod decide;
+mod learn;
+mod record;
+mod sight;
 
+use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::backing::Errno;
 use crate::event::Source;
 
-use super::{RecordError, Recorder};
+use super::reach::Tracked;
+use super::{Located, RecordError, Recorder};
+use decide::decide;
+use record::Finding;
+use sight::{First, scope};
+
+/// Times a name is looked at anew because it changed meanwhile. The last of them reads no content, so that only
+/// two calls lie between the looks.
+const LOOKS_MAX: usize = 4;
 
 /// How thoroughly an entry is compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,8 +47,25 @@ pub struct Observed {
     /// What the catalog knows at this name has left it, and where to is not known: to be settled with
     /// [`Recorder::observe_gone`] once what appeared elsewhere has been observed.
     pub missing: bool,
-    /// A directory that came to this name with content that has not been looked at.
+    /// With `missing`: something else stands there now. These are to be settled before the others, because what
+    /// stands there may have left one of those.
+    pub replaced: bool,
+    /// It kept changing while it was looked at: nothing was recorded, look again later.
+    pub busy: bool,
+    /// A directory that came to this name: its content is to be watched and looked at.
     pub descend: Option<u64>,
+}
+
+impl Observed {
+    /// Takes in what a further observation found.
+    pub fn add(&mut self, other: Observed) {
+        self.invalidate.extend(other.invalidate);
+        self.found += other.found;
+        self.missing |= other.missing;
+        self.replaced |= other.replaced;
+        self.busy |= other.busy;
+        self.descend = self.descend.or(other.descend);
+    }
 }
 
 /// Something the kernel may hold that is no longer so, in the catalog's numbers: inode numbers on the storage's own
@@ -62,11 +95,13 @@ pub struct Adopted {
 
 impl Recorder {
     /// Compares what stands at `name` in the directory `dir` with the catalog, records what differs, and lets the
-    /// catalog follow. An unknown name in a directory that was never listed is learnt without an event.
+    /// catalog follow. An unknown name in a directory that was never listed is learnt without an event. The name
+    /// `.` stands for the directory itself.
     ///
     /// # Errors
-    /// [`RecordError::Storage`] with ESTALE when `dir` is not known or not where it was, else the storage's answer;
-    /// [`RecordError::Refused`] when the log cannot take it, and nothing is lost: the catalog has not followed.
+    /// [`RecordError::Storage`] with ESTALE when `dir` is not known or not where it was (observe the directory's own
+    /// name first), else the storage's answer; [`RecordError::Refused`] when the log cannot take it: what was not
+    /// recorded is found again by the next look.
     pub fn observe(
         &self,
         dir: u64,
@@ -74,8 +109,7 @@ impl Recorder {
         source: Source,
         how: How,
     ) -> Result<Observed, RecordError> {
-        let _ = (dir, name, source, how);
-        Ok(Observed::default())
+        self.observe_name(dir, name, source, how, false)
     }
 
     /// Settles a name that [`Recorder::observe`] called missing: records the deletion (of a directory with all that
@@ -89,18 +123,7 @@ impl Recorder {
         name: &OsStr,
         source: Source,
     ) -> Result<Observed, RecordError> {
-        let _ = (dir, name, source);
-        Ok(Observed::default())
-    }
-
-    /// Learns the names of a directory that was never listed, without events: `names` with their inode numbers, as
-    /// the directory says them.
-    ///
-    /// # Errors
-    /// As [`Recorder::observe`].
-    pub fn adopt(&self, dir: u64, names: &[(OsString, u64)]) -> Result<Adopted, RecordError> {
-        let _ = (dir, names);
-        Ok(Adopted::default())
+        self.observe_name(dir, name, source, How::Stat, true)
     }
 
     /// Says that every name in `dir` has been adopted or observed: from here on an unknown one has come since.
@@ -108,5 +131,72 @@ impl Recorder {
         if let Some(tracked) = &self.tracked {
             tracked.catalog.set_listed(dir, true);
         }
+    }
+
+    fn observe_name(
+        &self,
+        dir: u64,
+        name: &OsStr,
+        source: Source,
+        how: How,
+        settled: bool,
+    ) -> Result<Observed, RecordError> {
+        let Some(tracked) = &self.tracked else {
+            return Ok(Observed::default());
+        };
+        if tracked.catalog.leaves_out(dir, name.as_bytes(), None) {
+            return Ok(Observed::default());
+        }
+        if name == "." {
+            return self.observe_itself(tracked, dir, source);
+        }
+        let place = tracked.place(dir).ok_or(Errno::STALE)?;
+        let at = place.descriptor()?;
+        let at = (dir, at.as_fd());
+        for look in 1..=LOOKS_MAX {
+            let First::Seen(sight) = tracked.see(at, name, how, look < LOOKS_MAX)? else {
+                continue;
+            };
+            let state = tracked.catalog.state(dir).ok_or(Errno::STALE)?;
+            let _held = self.locks.hold(&scope(tracked, &state, &sight));
+            if !tracked.sees_again(at, name, &sight)? {
+                continue;
+            }
+            let finding = Finding {
+                recorder: self,
+                tracked,
+                dir,
+                name: name.as_bytes(),
+                source,
+            };
+            let verdict = decide(&sight, settled);
+            return finding.act(&sight, verdict);
+        }
+        Ok(Observed {
+            busy: true,
+            ..Observed::default()
+        })
+    }
+
+    /// Compares a directory's own attributes: the way to the root, which has no name.
+    fn observe_itself(
+        &self,
+        tracked: &Tracked,
+        dir: u64,
+        source: Source,
+    ) -> Result<Observed, RecordError> {
+        let place = tracked.place(dir).ok_or(Errno::STALE)?;
+        let at = place.descriptor()?;
+        let _held = self.locks.hold(&super::Scope::of(&[place.lock_key()]));
+        let attr = crate::backing::attr_of(at.as_fd())?;
+        let state = tracked.catalog.state(dir).ok_or(Errno::STALE)?;
+        let finding = Finding {
+            recorder: self,
+            tracked,
+            dir,
+            name: b".",
+            source,
+        };
+        finding.itself(dir, &state, &attr)
     }
 }

@@ -1,0 +1,7 @@
+//! The recorder on a real directory, changed through it and behind its back.
+
+mod bed;
+mod behind;
+mod random;
+mod saved;
+mod through;

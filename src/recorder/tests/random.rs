@@ -1,0 +1,1 @@
+//! Random work through the recorder and behind its back.
