@@ -1,1 +1,4 @@
-//! Tests of this area.
+//! Bad days: a full disk, a damaged log, a store of another version, a second daemon.
+
+mod damage;
+mod full_disk;

@@ -169,14 +169,6 @@ impl Mount {
         events::briefs(&self.events_of(work))
     }
 
-    /// The same for work that starts processes and holds no file open meanwhile.
-    #[track_caller]
-    pub(crate) fn record_processes(&self, work: impl FnOnce()) -> Vec<String> {
-        let before = self.head();
-        work();
-        events::briefs(&self.since(before))
-    }
-
     /// SIGKILL to the daemon; the dead mount stays until this guard is dropped or it is mounted again.
     pub(crate) fn kill(&mut self) {
         self.daemon.signal(Signal::KILL);
