@@ -1,3 +1,58 @@
-//! hippofs: a FUSE filesystem that records every change.
+//! hippofs: a FUSE filesystem that records every change to a directory, in order, and loses none.
+//!
+//! This page is for those who work on it; README.md is for those who use it.
+//!
+//! ```text
+//!  sessions                                     the storage directory
+//!     | system calls        | .hippofs/...             ^
+//!     v                     v                          |
+//!   fuse -> vfs ------> control                        |
+//!            |              | reads                    |
+//!            v              v                          |
+//!         recorder ----> event_log                     |
+//!            |  apply: reserve, perform, append, reply |
+//!            +----------> backing ---------------------+
+//! ```
+//!
+//! | rank | module | what it is for |
+//! |---|---|---|
+//! | 0 | [`event`], [`health`] | what happened, as a value and as a line; counters |
+//! | 1 | [`event_log`] | where it is kept: segments, the serial point, recovery, readers |
+//! | 1 | [`backing`] | the storage by descriptor: system calls, no policy |
+//! | 2 | [`recorder`] | the one road to the log: each change performed and recorded as one |
+//! | 3 | [`control`] | `.hippofs`: requests in, lines out |
+//! | 4 | [`vfs`] | what an operation means: entries, handles, routing |
+//! | 5 | [`fuse`] | the only module that names fuser |
+//! | 6 | [`daemon`] | start, serve, stop, die, restart |
+//! | 7 | [`cli`] | arguments and what people read |
+//!
+//! A module uses modules of lower rank only. The stored versions of files (`content`, rank 1) and the detection of
+//! what bypasses the mount (`detect`, rank 3) have their place in this order and are not here yet.
+//!
+//! # Lock order
+//!
+//! 1. the recorder's tree lock, then its stripes in rising order;
+//! 2. the node table, then one node; a node's lock is never held while another node is asked;
+//! 3. the log's own lock: nothing else is taken under it.
+//!
+//! Handle and I/O-mode tables, the parking and the callers are leaves: nothing is called while they are held.
+//!
+//! # What is deliberately absent
+//!
+//! - Nothing above `backing` makes a file system call on the storage; nothing but `recorder` appends to the log.
+//! - No write-back cache: it merges writes and erases the writer.
+//! - No path of the own mount is ever opened by the daemon: it would wait for itself.
+//! - No `unsafe` outside `backing/sys.rs`.
+//! - No kernel-facing thread waits for an event, a disk flush or another session. One exception is known: a read or
+//!   write that the storage itself makes slow holds the thread it arrived on.
+
+pub mod backing;
+pub mod cli;
+pub mod control;
+pub mod daemon;
 pub mod event;
+pub mod event_log;
+pub mod fuse;
 pub mod health;
+pub mod recorder;
+pub mod vfs;

@@ -1,2 +1,7 @@
-//! hippofs.
-fn main() {}
+//! The `hippofs` program. Everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hippofs::cli::run(std::env::args_os()).into()
+}

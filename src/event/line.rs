@@ -361,7 +361,10 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["uuid"], "0b5e8f3c-9a34-4c0f-8f39-0c2c9a1d7e55");
         assert_eq!(value["is_directory"], false);
-        assert_eq!(value.as_object().unwrap().keys().last().unwrap(), "crc");
+        assert_eq!(
+            value.as_object().unwrap().keys().next_back().unwrap(),
+            "crc"
+        );
         assert_eq!(check(&line), Ok(Seq(42)));
     }
 

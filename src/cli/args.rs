@@ -1,0 +1,234 @@
+//! What can be said on the command line, and the one text of each option: help, completions and manual pages are
+//! made from here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use uuid::Uuid;
+
+use super::values::{self, Place};
+use crate::event::{EventType, Op, Source};
+
+/// A filesystem that records every change to a directory, in order, and loses none.
+///
+/// Programs work in the mount as in the directory itself; each change they make is one event in a log that can be
+/// read through the control directory `.hippofs` in the mount, or with the commands here. Failures are one line on
+/// standard error, `hippofs: what: why: what to do`, with exit status 1; wrong usage exits with 2.
+#[derive(Parser, Debug)]
+#[command(
+    name = "hippofs",
+    version,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Mount a directory, over itself or elsewhere, and record every change made through the mount
+    #[command(args_override_self = true)]
+    Mount(MountArgs),
+    /// Unmount, and wait until everything is on disk
+    Unmount(UnmountArgs),
+    /// Show counters and health of a mount
+    Status(StatusArgs),
+    /// Query or follow the log of a mount
+    Events(EventsArgs),
+    /// Check every line of the log, mounted or not
+    Verify(VerifyArgs),
+    /// Print a completion script
+    Completions(CompletionsArgs),
+    /// Print a manual page
+    Man(ManArgs),
+}
+
+/// Arguments of `mount`.
+#[derive(Args, Debug, Default)]
+pub struct MountArgs {
+    /// The real directory
+    #[arg(value_name = "STORAGE", value_hint = ValueHint::DirPath)]
+    pub storage: PathBuf,
+    /// Where programs see it; without it, over STORAGE itself
+    #[arg(value_name = "MOUNTPOINT", value_hint = ValueHint::DirPath)]
+    pub mountpoint: Option<PathBuf>,
+    /// Options as mount(8) and fstab pass them: NAME or NAME=VALUE, with commas between them
+    ///
+    /// Every long option of this command can be given by its name, also with `_` for `-`; `\,` is a comma in a value.
+    /// Of the generic options of mount(8), ro, rw, nodev, nosuid, noexec, noatime and their opposites have their
+    /// effect; those meant for mount(8) or systemd (auto, nofail, user, _netdev, x-*, comment=...) are accepted.
+    #[arg(
+        short = 'o',
+        value_name = "NAME[=VALUE],...",
+        allow_hyphen_values = true
+    )]
+    pub options: Vec<OsString>,
+    /// Everything that can also come through `-o`.
+    #[command(flatten)]
+    pub named: MountOptions,
+    /// The storage directory is standard input, the paths are resolved
+    #[arg(long, hide = true)]
+    pub storage_on_stdin: bool,
+    /// This process has been detached from its caller
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// The options of `mount` that can be given as `--name value` and as `-o name=value`.
+#[derive(Args, Clone, PartialEq, Debug, Default)]
+pub struct MountOptions {
+    /// Return once the mount answers, and go on in the background
+    #[arg(long)]
+    pub daemon: bool,
+    /// Start the daemon again within a second when it dies
+    #[arg(long)]
+    pub supervise: bool,
+    /// Let other users use the mount too; permissions are checked either way
+    #[arg(long)]
+    pub allow_other: bool,
+    /// Refuse every change through the mount
+    #[arg(long, visible_alias = "ro")]
+    pub read_only: bool,
+    /// Keep log and state in this directory instead of `.hippofs` in STORAGE
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub state_dir: Option<PathBuf>,
+    /// What a power loss may cost without fsync [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = values::sync_interval)]
+    pub sync_interval: Option<Duration>,
+    /// Size of one file of the log, from 64K to 1G [default: 16M]
+    #[arg(long, value_name = "SIZE", value_parser = values::segment_bytes)]
+    pub segment_bytes: Option<u64>,
+    /// Remove the oldest events when the log is larger than this [default: 1G]
+    #[arg(long, value_name = "SIZE", value_parser = values::retain_bytes)]
+    pub retain_bytes: Option<u64>,
+    /// Remove events when they are older than this [default: 7d]
+    #[arg(long, value_name = "TIME", value_parser = values::retain_age)]
+    pub retain_age: Option<Duration>,
+    /// Never let the kernel read files straight from the storage
+    #[arg(long)]
+    pub no_passthrough: bool,
+    /// Write the daemon's messages to the end of this file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub log_file: Option<PathBuf>,
+}
+
+impl MountOptions {
+    /// A parser of these options alone, for those of `-o`.
+    #[must_use]
+    pub fn parser() -> clap::Command {
+        let bare = clap::Command::new("hippofs mount -o")
+            .no_binary_name(true)
+            .args_override_self(true)
+            .disable_help_flag(true);
+        MountOptions::augment_args(bare)
+    }
+
+    /// Reads long options alone.
+    ///
+    /// # Errors
+    /// One is unknown or has a bad value.
+    pub fn parse<I: Into<OsString> + Clone>(
+        args: impl IntoIterator<Item = I>,
+    ) -> Result<MountOptions, clap::Error> {
+        MountOptions::from_arg_matches(&MountOptions::parser().try_get_matches_from(args)?)
+    }
+}
+
+/// Arguments of `unmount`.
+#[derive(Args, Debug)]
+pub struct UnmountArgs {
+    /// The mount point itself
+    #[arg(value_name = "MOUNTPOINT", value_hint = ValueHint::DirPath)]
+    pub mountpoint: PathBuf,
+}
+
+/// Arguments of `status`.
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// Anything inside a mount
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// Print the JSON object as the daemon gives it
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `events`.
+#[derive(Args, Debug)]
+pub struct EventsArgs {
+    /// Anything inside a mount
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// Only events after this seq, or from this time on
+    ///
+    /// A time is local, such as 2026-01-31T12:00, or exact, such as 2026-01-31T12:00:00Z, or how long ago: 10m.
+    #[arg(long, value_name = "SEQ|TIME", value_parser = values::place)]
+    pub since: Option<Place>,
+    /// Only events up to this seq or time
+    #[arg(long, value_name = "SEQ|TIME", value_parser = values::place)]
+    pub until: Option<Place>,
+    /// At most this many events
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Only events of paths like this: `*` stays within a directory, `**` crosses them
+    #[arg(long = "path", value_name = "GLOB")]
+    pub glob: Option<String>,
+    /// Only events of documents with this UUID as their name
+    #[arg(long)]
+    pub uuid: Option<Uuid>,
+    /// Only events of this type: created, modified, deleted, moved, closed, gap, mark
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = values::event_type)]
+    pub event_type: Vec<EventType>,
+    /// Only events from this source: mount, watch, scan, peer, system
+    #[arg(long, value_delimiter = ',', value_parser = values::source)]
+    pub source: Vec<Source>,
+    /// Only events of this session; `!NAME` leaves one out, `!self` one's own
+    #[arg(long, value_name = "NAME")]
+    pub session: Option<String>,
+    /// Only events of this call: create, write, rename, unlink and so on
+    #[arg(long, value_delimiter = ',', value_parser = values::op)]
+    pub op: Vec<Op>,
+    /// Only events of this process
+    #[arg(long)]
+    pub pid: Option<u32>,
+    /// Go on with new events as they come; without --since, only with those
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Print the lines of the log as they are
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// Anything inside a mount, or a storage that is not mounted
+    #[arg(value_name = "PATH|STORAGE", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// Where the state of an unmounted storage is, when not in `.hippofs`
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// Arguments of `completions`.
+#[derive(Args, Debug)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Args, Debug)]
+pub struct ManArgs {
+    /// The command whose page to print; without it, the page of hippofs
+    #[arg(value_name = "COMMAND")]
+    pub command: Option<String>,
+}

@@ -1,0 +1,177 @@
+//! A mount as its users see it: the control directory found from any path inside, requests written, replies read
+//! line by line. Uses nothing that a shell script could not use.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::daemon::mounts;
+
+use super::error::CliError;
+use super::mount::target::resolve_last;
+
+/// The control directory's name in the root of a mount.
+const CONTROL_DIR: &str = ".hippofs";
+/// Bytes of one read of a reply: the largest request a kernel makes.
+const READ_BYTES: usize = 1 << 20;
+/// A status or an error object is a few kilobytes; more than this is not one.
+const OBJECT_BYTES_MAX: u64 = 16 << 20;
+
+/// A live mount.
+#[derive(Debug)]
+pub(super) struct Root {
+    path: PathBuf,
+}
+
+impl Root {
+    /// The mount that holds `path`, which need not exist itself.
+    ///
+    /// # Errors
+    /// [`CliError::NotMounted`], or a sentence about a dead mount.
+    pub(super) fn of(path: &Path) -> Result<Root, CliError> {
+        Root::find(path)?.ok_or_else(|| CliError::NotMounted(path.to_path_buf()))
+    }
+
+    /// As [`Root::of`], with `None` where no mount is.
+    pub(super) fn find(path: &Path) -> Result<Option<Root>, CliError> {
+        let gone = || {
+            let hint = "mount it again, or run `hippofs unmount` on it";
+            CliError::failed(
+                path.display().to_string(),
+                "the daemon of this mount is gone",
+                hint,
+            )
+        };
+        if mounts::is_dead(path) {
+            return Err(gone());
+        }
+        let start = resolve_last(path).map_err(CliError::reading(path))?;
+        for dir in start.ancestors() {
+            let control = dir.join(CONTROL_DIR).join("control");
+            match std::fs::metadata(&control) {
+                Ok(meta) if meta.is_file() => {
+                    return Ok(Some(Root {
+                        path: dir.to_path_buf(),
+                    }));
+                }
+                Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => return Err(gone()),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_mount(dir) => {
+                    return Err(CliError::reading(&control)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// A file of the control directory.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(CONTROL_DIR).join(name)
+    }
+
+    /// `status` as the daemon gives it.
+    pub(super) fn status_text(&self) -> Result<String, CliError> {
+        let path = self.file("status");
+        let mut text = String::new();
+        File::open(&path)
+            .and_then(|file| file.take(OBJECT_BYTES_MAX).read_to_string(&mut text))
+            .map_err(CliError::reading(&path))?;
+        Ok(text)
+    }
+
+    /// `status`, parsed.
+    pub(super) fn status(&self) -> Result<Value, CliError> {
+        serde_json::from_str(&self.status_text()?)
+            .map_err(|error| unreadable(&self.file("status"), &error))
+    }
+
+    /// The conversation of one open control file.
+    pub(super) fn control(&self) -> Result<Control, CliError> {
+        let path = self.file("control");
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(CliError::reading(&path))?;
+        Ok(Control { path, file })
+    }
+}
+
+/// An open control file.
+#[derive(Debug)]
+pub(super) struct Control {
+    path: PathBuf,
+    file: File,
+}
+
+impl Control {
+    /// Writes one request and gives each line of its reply, with its newline, to `each`.
+    pub(super) fn ask(
+        &mut self,
+        request: &Value,
+        mut each: impl FnMut(&[u8]) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let text = request.to_string();
+        match self.file.write(text.as_bytes()) {
+            Ok(count) if count == text.len() => {}
+            Ok(_) => {
+                return Err(CliError::failed(
+                    "request",
+                    "it was taken in part",
+                    "use a shorter one",
+                ));
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Err(self.refusal()),
+            Err(error) => return Err(CliError::reading(&self.path)(error)),
+        }
+        let mut reply = BufReader::with_capacity(READ_BYTES, &self.file);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let count = reply
+                .read_until(b'\n', &mut line)
+                .map_err(CliError::reading(&self.path))?;
+            if count == 0 {
+                return Ok(());
+            }
+            each(&line)?;
+        }
+    }
+
+    /// What the daemon says of a request it refused.
+    fn refusal(&self) -> CliError {
+        let mut text = String::new();
+        if let Err(error) = (&self.file)
+            .take(OBJECT_BYTES_MAX)
+            .read_to_string(&mut text)
+        {
+            return CliError::reading(&self.path)(error);
+        }
+        let reply: Value = match serde_json::from_str(&text) {
+            Ok(reply) => reply,
+            Err(error) => return unreadable(&self.path, &error),
+        };
+        let said =
+            |key: &str, default: &str| reply["error"][key].as_str().unwrap_or(default).to_string();
+        CliError::failed(
+            "request",
+            said("message", "refused"),
+            said("hint", "see .hippofs/help"),
+        )
+    }
+}
+
+fn is_mount(dir: &Path) -> bool {
+    matches!(mounts::at(dir), Ok(Some(mount)) if mount.is_hippofs())
+}
+
+fn unreadable(path: &Path, error: &serde_json::Error) -> CliError {
+    let hint = "see that hippofs and its daemon are of one version";
+    CliError::failed(
+        path.display().to_string(),
+        format!("not the expected JSON: {error}"),
+        hint,
+    )
+}

@@ -1,0 +1,207 @@
+//! `hippofs events`: the arguments as one request to the control file, the reply as lines. Following is the same
+//! request again and again, each from where the last one ended and each waiting for its first event, so that one
+//! road carries selectors, gaps and new events, and none is lost or repeated between asking and following.
+
+use std::io::{self, BufWriter, Write as _};
+
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value, json};
+
+use crate::event::Timestamp;
+
+use super::args::EventsArgs;
+use super::client::Root;
+use super::error::CliError;
+use super::exit::Exit;
+use super::human;
+use super::values::Place;
+
+/// How long one request waits when following: the daemon's limit is ten minutes, and it can be woken any time.
+const WAIT_MS: u64 = 300_000;
+
+pub(super) fn run(args: &EventsArgs) -> Result<Exit, CliError> {
+    let root = Root::of(&args.path)?;
+    let mut control = root.control()?;
+    let mut query = query(args);
+    if args.follow && args.since.is_none() {
+        query.insert("since".into(), root.status()?["head"].clone());
+    }
+    let mut printer = Printer::new(args.json);
+    let mut left = args.limit;
+    loop {
+        if let Some(left) = left {
+            query.insert("limit".into(), left.into());
+        }
+        if args.follow {
+            query.insert("wait_ms".into(), WAIT_MS.into());
+        }
+        let mut end = Value::Null;
+        let mut count = 0;
+        control.ask(&json!({ "events": query }), |line| {
+            if line.starts_with(b"{\"next\":") {
+                end = serde_json::from_slice(line).unwrap_or_default();
+                return Ok(());
+            }
+            count += 1;
+            printer.line(line)
+        })?;
+        printer.gap(&end["gap"])?;
+        printer.flush()?;
+        left = left.map(|left| left.saturating_sub(count));
+        let Some(next) = end["next"].as_u64() else {
+            let hint = "ask again; if it stays, see the daemon's messages";
+            return Err(CliError::failed(
+                "events",
+                "the reply ended too early",
+                hint,
+            ));
+        };
+        if !args.follow || left == Some(0) || is_past(args.until, next) {
+            return Ok(Exit::Success);
+        }
+        query.insert("since".into(), next.into());
+    }
+}
+
+/// Whether nothing more can come that `until` lets through.
+fn is_past(until: Option<Place>, next: u64) -> bool {
+    match until {
+        Some(Place::Seq(until)) => next >= until,
+        Some(Place::Time(until)) => Timestamp::now() > until,
+        None => false,
+    }
+}
+
+/// The `events` request that the arguments ask for.
+fn query(args: &EventsArgs) -> Map<String, Value> {
+    let mut query = Map::new();
+    let mut put = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            query.insert(key.into(), value);
+        }
+    };
+    let list = |words: Vec<&str>| (!words.is_empty()).then(|| json!(words));
+    put("path", args.glob.as_ref().map(|glob| json!(glob)));
+    put("uuid", args.uuid.map(|uuid| json!(uuid.to_string())));
+    put(
+        "event_type",
+        list(args.event_type.iter().map(|word| word.word()).collect()),
+    );
+    put("op", list(args.op.iter().map(|word| word.word()).collect()));
+    put(
+        "source",
+        list(args.source.iter().map(|word| word.word()).collect()),
+    );
+    put("session", args.session.as_ref().map(|name| json!(name)));
+    put("pid", args.pid.map(|pid| json!(pid)));
+    match args.since {
+        Some(Place::Seq(seq)) => put("since", Some(json!(seq))),
+        Some(Place::Time(time)) => put("from_time", Some(exact(time))),
+        None => {}
+    }
+    match args.until {
+        Some(Place::Seq(seq)) => put("until", Some(json!(seq))),
+        Some(Place::Time(time)) => put("to_time", Some(exact(time))),
+        None => {}
+    }
+    query
+}
+
+/// A time as text: a JSON number would lose its last digits on the way.
+fn exact(time: Timestamp) -> Value {
+    let text =
+        jiff::Timestamp::from_nanosecond(i128::from(time.0)).map(|moment| moment.to_string());
+    text.map_or(Value::Null, Value::from)
+}
+
+/// Lines to standard output, raw or for people.
+struct Printer {
+    out: BufWriter<io::Stdout>,
+    json: bool,
+    zone: TimeZone,
+}
+
+impl Printer {
+    fn new(json: bool) -> Printer {
+        Printer {
+            out: BufWriter::new(io::stdout()),
+            json,
+            zone: if json {
+                TimeZone::UTC
+            } else {
+                TimeZone::system()
+            },
+        }
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<(), CliError> {
+        let written = if self.json {
+            self.out.write_all(line)
+        } else {
+            match serde_json::from_slice(line) {
+                Ok(event) => writeln!(self.out, "{}", human::event_line(&event, &self.zone)),
+                Err(_) => writeln!(self.out, "{}", human::escape(line.trim_ascii_end())),
+            }
+        };
+        written.map_err(CliError::output)
+    }
+
+    /// What is missing from the reply, as a line like those of `.hippofs/events`.
+    fn gap(&mut self, gap: &Value) -> Result<(), CliError> {
+        let Some(fields) = gap.as_object() else {
+            return Ok(());
+        };
+        let mut line = json!({"event_type": "gap", "source": "system"});
+        if let Some(line) = line.as_object_mut() {
+            line.extend(fields.clone());
+        }
+        self.line(format!("{line}\n").as_bytes())
+    }
+
+    fn flush(&mut self) -> Result<(), CliError> {
+        self.out.flush().map_err(CliError::output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::{Cli, Command};
+    use super::*;
+    use clap::Parser as _;
+
+    fn request(args: &[&str]) -> String {
+        let args = ["hippofs", "events", "/m"].iter().chain(args);
+        match Cli::try_parse_from(args).unwrap().command {
+            Command::Events(args) => Value::Object(query(&args)).to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn arguments_become_selectors() {
+        assert_eq!(request(&[]), "{}");
+        assert_eq!(
+            request(&["--since", "7", "--until", "9"]),
+            r#"{"since":7,"until":9}"#
+        );
+        assert_eq!(
+            request(&[
+                "--op",
+                "write,rename",
+                "--type",
+                "moved",
+                "--session",
+                "!self",
+                "--path",
+                "a/**",
+                "--pid",
+                "3"
+            ]),
+            r#"{"path":"a/**","event_type":["moved"],"op":["write","rename"],"session":"!self","pid":3}"#
+        );
+        assert_eq!(
+            request(&["--since", "2026-01-31T12:00:00.123456789Z"]),
+            r#"{"from_time":"2026-01-31T12:00:00.123456789Z"}"#
+        );
+    }
+}

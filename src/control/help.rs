@@ -1,0 +1,90 @@
+//! The text of `help`: what stands in the control directory of this version, and nothing of a later one.
+
+use super::glob::PathGlob;
+use super::query::{
+    DEPTH_MAX, MARK_DATA_BYTES_MAX, MARK_TEXT_BYTES_MAX, REQUEST_BYTES_MAX, WAIT_MS_MAX,
+};
+
+/// The whole text.
+pub(super) fn text() -> String {
+    let limits = format!(
+        "LIMITS
+  request {REQUEST_BYTES_MAX} bytes, nested {DEPTH_MAX} deep; path glob {} bytes; wait_ms {WAIT_MS_MAX};
+  mark text {MARK_TEXT_BYTES_MAX} bytes, data {MARK_DATA_BYTES_MAX} bytes; replies are streamed and have no limit
+",
+        PathGlob::BYTES_MAX
+    );
+    [FILES, REQUESTS, EVENTS, &limits].join("\n")
+}
+
+const FILES: &str = r#"hippofs control directory: .hippofs in the root of the mount, reachable by name and not listed
+
+Every change made through the mount is an event, one JSON object on one line, in order, none left out.
+
+FILES (size 0; read them to the end)
+  events      the whole log as JSON Lines, as of the open
+  since/SEQ   the events after SEQ, as of the open
+  follow      new events as they come; blocks; poll, epoll and O_NONBLOCK work
+  control     write one request, read its reply, write the next (below)
+  status      counters and health, one JSON object
+  metrics     the same as Prometheus text
+  help        this text
+
+A line {"event_type":"gap",...} without "seq" in a file stands for events that the log no longer has; it says which and why.
+
+A SUBSCRIBER IN THREE LINES. It goes on where it stopped and misses nothing; it sees an event twice only when it was ended
+between the work and the note of it:
+  cd MOUNT; seq=$(cat ~/.hippofs-seq 2>/dev/null || echo 0)
+  cat .hippofs/since/$seq | while IFS= read -r event; do echo "$event"   # your work here
+    seq=$(echo "$event" | jq -r '.seq // .to') && echo "$seq" > ~/.hippofs-seq; done
+"#;
+
+const REQUESTS: &str = r#"REQUESTS
+Open `control` for reading and writing, write one JSON object in one write, read from the same descriptor to the end, and
+write the next. A refused request fails the write with EINVAL, and the read then gives
+{"error":{"code":"...","message":"...","hint":"..."}}. Unknown fields are refused.
+In bash:  exec 9<>.hippofs/control; echo '{"events":{"limit":5}}' >&9; cat <&9
+
+  {"events":{...}}                          events, by the selectors and bounds below
+  {"status":{}}                             what the file `status` shows
+  {"sync":{}}                               puts all events so far onto the disk: {"head":S,"durable":S}
+  {"mark":{"text":"...","data":{...}}}      a note of your own in the log: {"seq":S}
+  {"help":{}}                               this text
+
+SELECTORS of events, all optional, all must hold
+  path         glob over src_path and dest_path: * and ? within a name, ** across directories, [a-z], {a,b}
+  uuid         of the file's name
+  event_type   list of: created modified deleted moved closed gap mark
+  op           list of: create mknod mkdir symlink link write truncate fallocate copy setattr setxattr removexattr
+               rename exchange unlink rmdir close found
+  source       list of: mount watch scan peer system
+  session      a name; "!name" leaves one out, "!self" leaves out the caller's own
+  pid          of the caller
+  from_time, to_time   seconds since the epoch, exact to nine decimals, or RFC 3339 text; both inclusive
+
+BOUNDS
+  since S      events after S (exclusive)            until S   events up to S (inclusive)
+  limit N      at most N matching events             wait_ms T when none matches, wait for the first up to T
+  view "raw" and format "native" are the only ones of this version
+
+The last line of the reply is {"next":S,"head":S,"gap":null}. Give `next` back as the next `since`. `gap` is an object
+when events between are gone: "reason" (retention, damaged, or ahead for a `since` past the end of this log), "from", "to",
+"lost" (how many), "detail".
+"#;
+
+const EVENTS: &str = r#"EVENTS (fields that do not apply are absent)
+  seq            position: 1, 2, 3, ... without a hole
+  timestamp      seconds since the epoch, nine decimals; never goes back
+  event_type, op, source, session, pid   as in the selectors; session is HIPPOFS_SESSION of the caller's environment
+  src_path, dest_path   relative to the root of the mount; not UTF-8: exact in src_path_b64, dest_path_b64
+  is_directory   true or false
+  uuid           when the file's stem is a UUID
+  ino, size      after the operation
+  offset, length of write, fallocate, copy
+  handle         joins the writes of one open to its `closed` event
+  replaced       ino and size of what a rename or a create destroyed
+  uid, gid, comm of the caller
+  via            "mmap" when the kernel wrote a shared mapping back
+  reason, from, to, detail   of a gap;  text, data   of a mark
+  crc            CRC-32C of the line before this field
+"#;

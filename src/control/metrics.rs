@@ -1,0 +1,100 @@
+//! The numbers of `status` as Prometheus text (exposition format 0.0.4). What is not measured has no metric.
+
+use std::fmt::{Display, Write as _};
+
+use super::Shared;
+use super::status::Numbers;
+
+/// `metrics`: the whole page.
+pub(super) fn text(shared: &Shared) -> String {
+    let numbers = Numbers::of(shared);
+    let mut page = Page(String::new());
+    let facts = &shared.facts;
+    page.about("info", "gauge", "The mount; its value is always 1.");
+    let store = facts.store.to_string();
+    let labels = [
+        ("store", store.as_str()),
+        ("version", facts.version),
+        ("storage", &facts.storage.to_string_lossy()),
+        ("mountpoint", &facts.mountpoint.to_string_lossy()),
+    ];
+    page.sample("info", &labels, 1);
+    page.gauge(
+        "degraded",
+        "1 while events cannot be recorded and changes are refused.",
+        u8::from(numbers.failure.is_some()),
+    );
+    page.gauge("head_seq", "Position of the newest event.", numbers.head);
+    page.gauge(
+        "oldest_seq",
+        "Position of the oldest event kept.",
+        numbers.oldest,
+    );
+    page.gauge(
+        "durable_seq",
+        "Position up to which events survive power loss.",
+        numbers.durable,
+    );
+    page.about(
+        "events_total",
+        "counter",
+        "Events recorded since the start, by who saw the change.",
+    );
+    for (source, count) in &numbers.by_source {
+        page.sample("events_total", &[("source", source.word())], count);
+    }
+    page.gauge("log_segments", "Segments of the log.", numbers.segments);
+    page.gauge("log_bytes", "Bytes of the log.", numbers.log_bytes);
+    page.gauge(
+        "open_files",
+        "Files open through the mount.",
+        numbers.open_files,
+    );
+    page.about(
+        "operation_latency_microseconds",
+        "summary",
+        "Time from the request to its record, since the start, by operation.",
+    );
+    for (op, latency) in &numbers.latency {
+        let name = "operation_latency_microseconds";
+        let op = ("op", op.word());
+        page.sample(name, &[op, ("quantile", "0.5")], latency.p50_us);
+        page.sample(name, &[op, ("quantile", "0.99")], latency.p99_us);
+        page.sample(&format!("{name}_count"), &[op], latency.count);
+    }
+    page.gauge(
+        "uptime_seconds",
+        "Time since the daemon started.",
+        format!("{:.3}", numbers.uptime_s),
+    );
+    page.0
+}
+
+/// Text in the making; every name gets the prefix `hippofs_`.
+struct Page(String);
+
+impl Page {
+    fn about(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP hippofs_{name} {help}");
+        let _ = writeln!(self.0, "# TYPE hippofs_{name} {kind}");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.about(name, "gauge", help);
+        self.sample(name, &[], value);
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let _ = write!(self.0, "hippofs_{name}");
+        for (at, (label, text)) in labels.iter().enumerate() {
+            let open = if at == 0 { '{' } else { ',' };
+            let text = text
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
+            let _ = write!(self.0, "{open}{label}=\"{text}\"");
+        }
+        let close = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.0, "{close} {value}");
+    }
+}

@@ -1,0 +1,254 @@
+//! A request's text to a [`Request`]. Pure: no I/O, and no bytes can make it panic; every limit is named here.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::event::{EventType, Mark, Op, Seq, Source};
+
+use super::error::Reject;
+use super::fields::{Fields, invalid, shortened};
+use super::glob::PathGlob;
+use super::scan::{depth, member};
+use super::select::{Selectors, Session};
+use super::times::Moment;
+
+/// Longest request in bytes: what one write(2) surely brings in one piece, and far more than any query needs.
+pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// Deepest nesting of a request; a mark's data is the only part that may have any.
+pub(super) const DEPTH_MAX: usize = 32;
+/// Longest long poll in milliseconds: ten minutes. A client that waits longer asks again.
+pub(super) const WAIT_MS_MAX: u64 = 600_000;
+/// Longest session name in bytes that can be selected.
+pub(super) const SESSION_BYTES_MAX: usize = 4096;
+/// Longest text of a mark in bytes, so that its line fits every log segment.
+pub(super) const MARK_TEXT_BYTES_MAX: usize = 4096;
+/// Longest data of a mark in bytes, as written.
+pub(super) const MARK_DATA_BYTES_MAX: usize = 16 * 1024;
+/// Longest text of a time or a UUID: more than either ever has.
+const WORD_BYTES_MAX: usize = 128;
+
+const REQUESTS: &str = "write one of {\"events\":{}}, {\"status\":{}}, {\"sync\":{}}, {\"mark\":{\"text\":\"...\"}}, {\"help\":{}}; .hippofs/help describes them";
+const EVENTS_FIELDS: [&str; 16] = [
+    "path",
+    "uuid",
+    "event_type",
+    "op",
+    "source",
+    "session",
+    "pid",
+    "from_time",
+    "to_time",
+    "since",
+    "until",
+    "limit",
+    "wait_ms",
+    "view",
+    "format",
+    "debounce_ms",
+];
+
+/// What a session asks for.
+#[derive(Clone, Debug)]
+pub(super) enum Request {
+    /// Events of the log.
+    Events(Box<EventsQuery>),
+    /// The counters.
+    Status,
+    /// Everything so far onto the disk.
+    Sync,
+    /// A note into the log.
+    Mark(Mark),
+    /// The description of the control directory.
+    Help,
+}
+
+/// Which events, and how they are to come.
+#[derive(Clone, Debug, Default)]
+pub(super) struct EventsQuery {
+    pub(super) selectors: Selectors,
+    /// Events after this one.
+    pub(super) since: Seq,
+    /// Events up to and with this one.
+    pub(super) until: Option<Seq>,
+    /// At most so many events.
+    pub(super) limit: Option<u64>,
+    /// How long to wait for the first.
+    pub(super) wait: Option<Duration>,
+}
+
+impl Request {
+    /// Reads the bytes of one write.
+    ///
+    /// # Errors
+    /// [`Reject`] with what is wrong and what to write instead.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Request, Reject> {
+        if bytes.len() > REQUEST_BYTES_MAX {
+            return Err(too_long());
+        }
+        let malformed = |message: String| Reject::new("malformed", message, REQUESTS);
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            return Err(malformed("the request is not UTF-8".into()));
+        };
+        if depth(bytes) > DEPTH_MAX {
+            return Err(malformed(format!(
+                "the request is nested deeper than {DEPTH_MAX}"
+            )));
+        }
+        let value: Value = serde_json::from_str(text)
+            .map_err(|error| malformed(format!("the request is not one JSON object: {error}")))?;
+        match value.as_object().map(|object| (object.len(), object)) {
+            Some((1, object)) => match object.iter().next() {
+                Some((name, body)) => request(name, body, member(text, name)),
+                None => Err(malformed("the request is empty".into())),
+            },
+            _ => Err(malformed(
+                "the request is not a JSON object with one field, the name of the request".into(),
+            )),
+        }
+    }
+}
+
+/// The refusal of a request over [`REQUEST_BYTES_MAX`].
+pub(super) fn too_long() -> Reject {
+    Reject::new(
+        "too_long",
+        format!("the request is longer than {REQUEST_BYTES_MAX} bytes"),
+        "write one request per write(2); several are several writes, each after its reply was read",
+    )
+}
+
+/// One request by its name; `text` is the text of `body`.
+fn request(name: &str, body: &Value, text: Option<&str>) -> Result<Request, Reject> {
+    match name {
+        "events" => events(body, text.unwrap_or_default()).map(|q| Request::Events(Box::new(q))),
+        "status" => Fields::new("status", body, &[]).map(|_| Request::Status),
+        "sync" => Fields::new("sync", body, &[]).map(|_| Request::Sync),
+        "help" => Fields::new("help", body, &[]).map(|_| Request::Help),
+        "mark" => mark(body).map(Request::Mark),
+        "reconcile" | "versions" | "restore" => Err(unavailable(&format!("the request `{name}`"))),
+        _ => Err(Reject::new(
+            "unknown_request",
+            format!("unknown request `{}`", shortened(name)),
+            REQUESTS,
+        )),
+    }
+}
+
+/// What the contract names and this version has not.
+fn unavailable(what: &str) -> Reject {
+    Reject::new(
+        "unavailable",
+        format!("this version of hippofs does not have {what}"),
+        "the request is well written; `status` shows the version",
+    )
+}
+
+fn mark(body: &Value) -> Result<Mark, Reject> {
+    let fields = Fields::new("mark", body, &["text", "data"])?;
+    let Some(text) = fields.text("text", MARK_TEXT_BYTES_MAX)? else {
+        return Err(invalid(
+            "`mark` has no `text`",
+            "write {\"mark\":{\"text\":\"...\"}}",
+        ));
+    };
+    let data = fields.value("data").cloned();
+    let data_bytes = data.as_ref().map_or(0, |data| data.to_string().len());
+    if data_bytes > MARK_DATA_BYTES_MAX {
+        return Err(fields.wrong(
+            "data",
+            format!("a JSON value of at most {MARK_DATA_BYTES_MAX} bytes"),
+        ));
+    }
+    Ok(Mark {
+        text: text.to_owned(),
+        data,
+    })
+}
+
+fn events(body: &Value, text: &str) -> Result<EventsQuery, Reject> {
+    let fields = Fields::new("events", body, &EVENTS_FIELDS)?;
+    only(&fields, "view", "raw", &["documents"])?;
+    only(
+        &fields,
+        "format",
+        "native",
+        &["watchdog", "inotify", "cloudevents"],
+    )?;
+    if fields.value("debounce_ms").is_some() {
+        return Err(unavailable("`debounce_ms`"));
+    }
+    let limit = fields.number("limit", u64::MAX)?;
+    if limit == Some(0) {
+        return Err(fields.wrong("limit", "a whole number from 1"));
+    }
+    Ok(EventsQuery {
+        selectors: selectors(&fields, text)?,
+        since: Seq(fields.number("since", u64::MAX)?.unwrap_or(0)),
+        until: fields.number("until", u64::MAX)?.map(Seq),
+        limit,
+        wait: fields
+            .number("wait_ms", WAIT_MS_MAX)?
+            .map(Duration::from_millis),
+    })
+}
+
+/// Lets a field be `have` alone; the words of `later` belong to another version.
+fn only(fields: &Fields<'_>, key: &str, have: &str, later: &[&str]) -> Result<(), Reject> {
+    match fields.text(key, WORD_BYTES_MAX)? {
+        None => Ok(()),
+        Some(word) if word == have => Ok(()),
+        Some(word) if later.contains(&word) => Err(unavailable(&format!("the {key} `{word}`"))),
+        Some(_) => Err(fields.wrong(key, format!("one of: {have}, {}", later.join(", ")))),
+    }
+}
+
+fn selectors(fields: &Fields<'_>, text: &str) -> Result<Selectors, Reject> {
+    let path = fields.text("path", PathGlob::BYTES_MAX)?;
+    let uuid = fields.text("uuid", WORD_BYTES_MAX)?;
+    let uuid = match uuid.map(uuid::Uuid::try_parse) {
+        None => None,
+        Some(Ok(uuid)) => Some(uuid),
+        Some(Err(_)) => return Err(fields.wrong("uuid", "the text of a UUID")),
+    };
+    let types: Vec<&str> = EventType::ALL.iter().map(|word| word.word()).collect();
+    let ops: Vec<&str> = Op::ALL.iter().map(|word| word.word()).collect();
+    let sources: Vec<&str> = Source::ALL.iter().map(|word| word.word()).collect();
+    let pid = fields.number("pid", u32::MAX.into())?;
+    Ok(Selectors {
+        path: path.map(PathGlob::new).transpose()?,
+        uuid,
+        event_types: fields.words("event_type", EventType::parse, &types)?,
+        ops: fields.words("op", Op::parse, &ops)?,
+        sources: fields.words("source", Source::parse, &sources)?,
+        session: fields.text("session", SESSION_BYTES_MAX)?.map(session),
+        pid: pid.and_then(|pid| u32::try_from(pid).ok()),
+        from_time: time(fields, text, "from_time")?.map(Moment::first),
+        to_time: time(fields, text, "to_time")?.map(Moment::last),
+    })
+}
+
+fn session(text: &str) -> Session {
+    match text.strip_prefix('!') {
+        Some("self") => Session::NotOwn,
+        Some(name) => Session::IsNot(name.to_owned()),
+        None => Session::Is(text.to_owned()),
+    }
+}
+
+/// A time; `text` is the text of the object that has the field.
+fn time(fields: &Fields<'_>, text: &str, key: &str) -> Result<Option<Moment>, Reject> {
+    let time = match fields.value(key) {
+        None => return Ok(None),
+        Some(Value::String(time)) => Moment::from_rfc3339(time),
+        Some(Value::Number(_)) => member(text, key).and_then(Moment::from_number),
+        Some(_) => None,
+    };
+    match time {
+        Some(time) => Ok(Some(time)),
+        None => Err(fields.wrong(
+            key,
+            "a time since 1970: seconds as a number (1700000000.123456789) or RFC 3339 text (\"2026-01-31T12:00:00Z\")",
+        )),
+    }
+}

@@ -1,0 +1,119 @@
+//! Group commit: whoever asks for durability while a sync runs shares the next one.
+//!
+//! One caller at a time syncs for all: it notes the head under the serial point, then syncs with no lock held.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::error::LogError;
+use super::storage::StoredFile;
+use super::writer::{Cause, Sealed, Shared};
+use crate::event::Seq;
+
+/// How far the log is durable, and whether somebody is at it.
+pub(super) struct SyncState {
+    durable: AtomicU64,
+    running: Mutex<bool>,
+    finished: Condvar,
+}
+
+impl SyncState {
+    pub(super) fn new(durable: Seq) -> SyncState {
+        SyncState {
+            durable: AtomicU64::new(durable.0),
+            running: Mutex::new(false),
+            finished: Condvar::new(),
+        }
+    }
+
+    pub(super) fn durable(&self) -> Seq {
+        Seq(self.durable.load(Ordering::Acquire))
+    }
+}
+
+impl Shared {
+    /// See [`super::EventLog::sync`].
+    pub(super) fn sync_to_head(&self) -> Result<Seq, LogError> {
+        let wanted = self.wake.head();
+        let mut running = self.sync.running.lock();
+        loop {
+            if self.sync.durable() >= wanted {
+                return Ok(self.sync.durable());
+            }
+            if !*running {
+                break;
+            }
+            self.sync.finished.wait(&mut running);
+        }
+        *running = true;
+        drop(running);
+        let result = self.sync_now();
+        *self.sync.running.lock() = false;
+        self.sync.finished.notify_all();
+        result
+    }
+
+    /// Syncs whatever is not durable. Only one thread at a time is here.
+    fn sync_now(&self) -> Result<Seq, LogError> {
+        let mut state = self.state.lock();
+        // A failed write leaves everything before it as it was, and that may be synced; after a failed sync only
+        // the healing may go on.
+        if let Some(latch) = state.latch.as_ref().filter(|l| l.cause == Cause::Sync) {
+            return Err(latch.failure.error());
+        }
+        let head = state.head;
+        let active = Arc::clone(&state.file);
+        let sealed = state.sealed.clone();
+        let names_dirty = std::mem::take(&mut state.names_dirty);
+        drop(state);
+
+        let result = self.sync_files(&sealed, &*active, names_dirty);
+        let mut state = self.state.lock();
+        match result {
+            Ok(()) => {
+                // What was sealed meanwhile stands behind these.
+                let synced = sealed.len().min(state.sealed.len());
+                state.sealed.drain(..synced);
+                self.sync.durable.fetch_max(head.0, Ordering::AcqRel);
+                Ok(self.sync.durable())
+            }
+            Err(error) => {
+                state.names_dirty |= names_dirty;
+                state.latch(&error, Cause::Sync);
+                Err(error)
+            }
+        }
+    }
+
+    fn sync_files(
+        &self,
+        sealed: &[Sealed],
+        active: &dyn StoredFile,
+        names_dirty: bool,
+    ) -> Result<(), LogError> {
+        let failed = LogError::io("sync of a segment");
+        let files = sealed.iter().map(|s| &*s.file).chain([active]);
+        for old in sealed {
+            // The tail is zero bytes: leaving them costs space until the next start and nothing else.
+            if let Err(error) = old.file.truncate(old.bytes) {
+                log::warn!(
+                    "event log: {} keeps its blank tail: {error}",
+                    old.segment.name
+                );
+            }
+        }
+        let mut synced = Ok(());
+        for file in files {
+            synced = synced.and_then(|()| file.sync());
+        }
+        synced.map_err(failed)?;
+        if names_dirty {
+            self.storage
+                .sync()
+                .map_err(LogError::io("sync of the log directory"))?;
+        }
+        Ok(())
+    }
+}

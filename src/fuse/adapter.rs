@@ -1,0 +1,727 @@
+//! One handler per request: decode, one call, one reply.
+
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, Filesystem,
+    FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, PollEvents,
+    PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs,
+    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+
+use super::convert;
+use super::errno::errno;
+use super::io_mode::IoModes;
+use super::jobs::Jobs;
+use super::parking::Parking;
+use super::workers::Seats;
+use crate::backing::FileType;
+use crate::control::Read;
+use crate::event::Caller;
+use crate::vfs::{
+    Handle, NewEntry, OpenFile, OpenHow, RenameKind, SetAttr, Vfs, WriteHow, is_control,
+};
+
+/// How long the kernel may believe a name or attributes. Changes through the mount it knows at once; what bypasses
+/// the mount it sees after this long.
+const LIFETIME: Duration = Duration::from_secs(1);
+/// A control entry is asked for each time: it costs nothing, and its times move.
+const CONTROL_LIFETIME: Duration = Duration::ZERO;
+/// Largest write request: what 256 pages hold, the kernel's own limit unless it is raised.
+const MAX_WRITE_BYTES: u32 = 1 << 20;
+/// Requests the kernel may have under way in the background (readahead, write-back).
+const MAX_BACKGROUND: u16 = 64;
+/// Copies up to this size are done at once; larger ones may take the disk's time.
+const QUICK_COPY_BYTES: u64 = 256 * 1024;
+
+/// The filesystem as fuser calls it.
+pub(super) struct Adapter {
+    pub(super) vfs: Arc<Vfs>,
+    pub(super) jobs: Jobs,
+    pub(super) parking: Arc<Parking>,
+    pub(super) modes: Arc<IoModes>,
+    pub(super) seats: Arc<Seats>,
+    /// Whether read-only opens may be passed through to the storage.
+    pub(super) passthrough: bool,
+}
+
+impl Adapter {
+    fn caller(&self, req: &Request) -> Arc<Caller> {
+        self.vfs.caller(req.pid(), req.uid(), req.gid())
+    }
+}
+
+fn lifetime(id: u64) -> Duration {
+    if is_control(id) {
+        CONTROL_LIFETIME
+    } else {
+        LIFETIME
+    }
+}
+
+/// Answers with a value or the error's number.
+macro_rules! answer {
+    ($reply:ident, $result:expr, $value:pat => $ok:expr) => {
+        match $result {
+            Ok($value) => $ok,
+            Err(error) => $reply.error(errno(&error)),
+        }
+    };
+}
+
+/// Answers with an entry.
+macro_rules! entry {
+    ($reply:ident, $result:expr) => {
+        answer!($reply, $result, found => {
+            $reply.entry(&lifetime(found.id), &convert::attr(&found), Generation(found.generation));
+        })
+    };
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        let wanted = [
+            InitFlags::FUSE_ATOMIC_O_TRUNC,
+            InitFlags::FUSE_DONT_MASK,
+            InitFlags::FUSE_AUTO_INVAL_DATA,
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_READDIRPLUS_AUTO,
+            InitFlags::FUSE_ASYNC_DIO,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+            InitFlags::FUSE_POSIX_ACL,
+            InitFlags::FUSE_CACHE_SYMLINKS,
+            InitFlags::FUSE_MAX_PAGES,
+            InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
+        ];
+        for flag in wanted {
+            if let Err(missing) = config.add_capabilities(flag) {
+                log::info!("the kernel does not offer {missing:?}");
+            }
+        }
+        if self.passthrough {
+            self.passthrough = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
+                && config.set_max_stack_depth(1).is_ok();
+        }
+        let _ = config.set_max_write(MAX_WRITE_BYTES);
+        let _ = config.set_max_background(MAX_BACKGROUND);
+        let _ = config.set_time_granularity(Duration::from_nanos(1));
+        Ok(())
+    }
+
+    fn destroy(&mut self) {
+        self.parking.end();
+    }
+
+    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.seats.take();
+        match self.vfs.lookup(parent.0, name) {
+            // A missing name is remembered too: it saves the lookup before each create.
+            Err(error) if errno(&error).code() == libc::ENOENT && !is_control(parent.0) => {
+                reply.entry(&LIFETIME, &missing(), Generation(0));
+            }
+            result => entry!(reply, result),
+        }
+    }
+
+    fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
+        self.vfs.forget(ino.0, nlookup);
+    }
+
+    fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        answer!(reply, self.vfs.getattr(ino.0), found => reply.attr(&lifetime(ino.0), &convert::attr(&found)));
+    }
+
+    fn setattr(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let (atime, mtime) = (atime.map(convert::new_time), mtime.map(convert::new_time));
+        let set = SetAttr {
+            mode,
+            uid,
+            gid,
+            size,
+            atime,
+            mtime,
+        };
+        let done = self
+            .vfs
+            .setattr(ino.0, &set, fh.map(|fh| fh.0), &self.caller(req));
+        answer!(reply, done, found => reply.attr(&lifetime(ino.0), &convert::attr(&found)));
+    }
+
+    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+        answer!(reply, self.vfs.readlink(ino.0), target => reply.data(&target));
+    }
+
+    fn mknod(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        let caller = self.caller(req);
+        let new = NewEntry {
+            dir: parent.0,
+            name,
+            mode,
+            umask,
+            caller: &caller,
+        };
+        entry!(
+            reply,
+            self.vfs.mknod(
+                &new,
+                FileType::from_raw_mode(mode),
+                convert::device_number(rdev)
+            )
+        );
+    }
+
+    fn mkdir(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        reply: ReplyEntry,
+    ) {
+        let caller = self.caller(req);
+        entry!(
+            reply,
+            self.vfs.mkdir(&NewEntry {
+                dir: parent.0,
+                name,
+                mode,
+                umask,
+                caller: &caller
+            })
+        );
+    }
+
+    fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        answer!(reply, self.vfs.remove(parent.0, name, false, &self.caller(req)), () => reply.ok());
+    }
+
+    fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        answer!(reply, self.vfs.remove(parent.0, name, true, &self.caller(req)), () => reply.ok());
+    }
+
+    fn symlink(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        target: &Path,
+        reply: ReplyEntry,
+    ) {
+        entry!(
+            reply,
+            self.vfs
+                .symlink(parent.0, name, target.as_os_str(), &self.caller(req))
+        );
+    }
+
+    fn rename(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let kind = if flags.is_empty() {
+            RenameKind::Replace
+        } else if flags == RenameFlags::RENAME_NOREPLACE {
+            RenameKind::NoReplace
+        } else if flags == RenameFlags::RENAME_EXCHANGE {
+            RenameKind::Exchange
+        } else {
+            // RENAME_WHITEOUT is for layered filesystems below this one.
+            return reply.error(Errno::EINVAL);
+        };
+        let done = self.vfs.rename(
+            (parent.0, name),
+            (newparent.0, newname),
+            kind,
+            &self.caller(req),
+        );
+        answer!(reply, done, () => reply.ok());
+    }
+
+    fn link(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        newparent: INodeNo,
+        newname: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        entry!(
+            reply,
+            self.vfs
+                .link(ino.0, newparent.0, newname, &self.caller(req))
+        );
+    }
+
+    fn create(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let how = OpenHow::new(flags.cast_unsigned());
+        let caller = self.caller(req);
+        let new = NewEntry {
+            dir: parent.0,
+            name,
+            mode,
+            umask,
+            caller: &caller,
+        };
+        answer!(reply, self.vfs.create(&new, how), (found, opened) => {
+            let (attr, ttl) = (convert::attr(&found), lifetime(found.id));
+            let (generation, fh) = (Generation(found.generation), FileHandle(opened.fh));
+            if how.writable() {
+                self.modes.writable(found.id, opened.fh);
+                return reply.created(&ttl, &attr, generation, fh, FopenFlags::FOPEN_DIRECT_IO);
+            }
+            let register = |file: std::os::fd::BorrowedFd<'_>| reply.open_backing(file);
+            match self.modes.read_only(found.id, opened.fh, self.passthrough, opened.file.as_fd(), register) {
+                Some(id) => reply.created_passthrough(&ttl, &attr, generation, fh, FopenFlags::FOPEN_NOFLUSH, &id),
+                None => reply.created(&ttl, &attr, generation, fh, FopenFlags::FOPEN_NOFLUSH),
+            }
+        });
+    }
+
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let caller = self.caller(req);
+        if is_control(ino.0) {
+            let flags = FopenFlags::FOPEN_DIRECT_IO
+                | FopenFlags::FOPEN_NONSEEKABLE
+                | FopenFlags::FOPEN_NOFLUSH;
+            return answer!(reply, self.vfs.open_control(ino.0, &caller), fh => reply.opened(FileHandle(fh), flags));
+        }
+        let how = OpenHow::new(flags.0.cast_unsigned());
+        answer!(reply, self.vfs.open(ino.0, how, &caller), opened => {
+            let fh = FileHandle(opened.fh);
+            if how.writable() {
+                self.modes.writable(ino.0, opened.fh);
+                return reply.opened(fh, FopenFlags::FOPEN_DIRECT_IO);
+            }
+            let register = |file: std::os::fd::BorrowedFd<'_>| reply.open_backing(file);
+            match self.modes.read_only(ino.0, opened.fh, self.passthrough, opened.file.as_fd(), register) {
+                Some(id) => reply.opened_passthrough(fh, FopenFlags::FOPEN_NOFLUSH, &id),
+                None => reply.opened(fh, FopenFlags::FOPEN_NOFLUSH),
+            }
+        });
+    }
+
+    fn read(
+        &self,
+        req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        match self.vfs.handle(fh.0) {
+            Ok(Handle::File(file)) => {
+                let mut buffer = vec![0; size as usize];
+                answer!(reply, self.vfs.read(&file, offset, &mut buffer), count => reply.data(&buffer[..count]));
+            }
+            Ok(Handle::Control(stream)) => {
+                let (vfs, parking, tid) =
+                    (Arc::clone(&self.vfs), Arc::clone(&self.parking), req.pid());
+                let never_wait = flags.0 & libc::O_NONBLOCK != 0;
+                self.jobs
+                    .run(move || match vfs.read_control(&stream, size as usize) {
+                        Ok(Read::Bytes(bytes)) => reply.data(&bytes),
+                        Ok(Read::Park { .. }) if never_wait => reply.error(Errno::EAGAIN),
+                        Ok(Read::Park { until }) => {
+                            parking.park(stream, size as usize, tid, until, reply)
+                        }
+                        Err(error) => reply.error(errno(&error)),
+                    });
+            }
+            Ok(Handle::Dir(_) | Handle::ControlDir(_)) => reply.error(Errno::EISDIR),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    fn write(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        write_flags: WriteFlags,
+        flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let how = WriteHow {
+            append: flags.0 & libc::O_APPEND != 0,
+            via_mmap: write_flags.contains(WriteFlags::FUSE_WRITE_CACHE),
+            drop_set_id: write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID),
+        };
+        match self.vfs.handle(fh.0) {
+            Ok(Handle::File(file)) if file.durable => {
+                let (vfs, data) = (Arc::clone(&self.vfs), data.to_vec());
+                self.jobs
+                    .run(move || write(&vfs, &file, offset, &data, how, reply));
+            }
+            Ok(Handle::File(file)) => write(&self.vfs, &file, offset, data, how, reply),
+            Ok(Handle::Control(stream)) => {
+                let data = data.to_vec();
+                self.jobs.run(move || match stream.write(&data) {
+                    Ok(count) => reply.written(u32::try_from(count).unwrap_or(u32::MAX)),
+                    Err(error) => reply.error(errno(&error.into())),
+                });
+            }
+            Ok(Handle::Dir(_) | Handle::ControlDir(_)) => reply.error(Errno::EISDIR),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    fn flush(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _lock_owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        match self.vfs.handle(fh.0) {
+            Ok(Handle::File(file)) => answer!(reply, self.vfs.flush(&file), () => reply.ok()),
+            Ok(Handle::Dir(_) | Handle::Control(_) | Handle::ControlDir(_)) => reply.ok(),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    fn release(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.modes.released(fh.0);
+        if let Ok(Handle::Control(stream)) = self.vfs.handle(fh.0) {
+            self.parking.closed(&stream);
+        }
+        self.vfs.release(fh.0);
+        reply.ok();
+    }
+
+    fn fsync(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        let vfs = Arc::clone(&self.vfs);
+        self.jobs
+            .run(move || answer!(reply, vfs.fsync(fh.0, datasync), () => reply.ok()));
+    }
+
+    fn fsyncdir(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.fsync(req, ino, fh, datasync, reply);
+    }
+
+    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        answer!(reply, self.vfs.opendir(ino.0), fh => reply.opened(FileHandle(fh), FopenFlags::empty()));
+    }
+
+    fn readdir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let listed = self.vfs.readdir(fh.0, offset, |name| {
+            !reply.add(
+                INodeNo(name.ino),
+                name.next,
+                convert::kind(name.kind),
+                &name.name,
+            )
+        });
+        answer!(reply, listed, () => reply.ok());
+    }
+
+    fn readdirplus(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let listed = self.vfs.readdir(fh.0, offset, |name| {
+            let found = self.vfs.lookup_listed(fh.0, &name.name);
+            let (attr, generation) = match &found {
+                Some(found) => (convert::attr(found), found.generation),
+                // Number 0: listed, and not looked up.
+                None => (
+                    FileAttr {
+                        kind: convert::kind(name.kind),
+                        ..missing()
+                    },
+                    0,
+                ),
+            };
+            let full = reply.add(
+                INodeNo(name.ino),
+                name.next,
+                &name.name,
+                &LIFETIME,
+                &attr,
+                Generation(generation),
+            );
+            if full && let Some(found) = found {
+                self.vfs.forget(found.id, 1);
+            }
+            !full
+        });
+        answer!(reply, listed, () => reply.ok());
+    }
+
+    fn releasedir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.vfs.release(fh.0);
+        reply.ok();
+    }
+
+    fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        answer!(reply, self.vfs.statfs(), fs => {
+            let (bsize, frsize) = (fs.f_bsize.try_into().unwrap_or(4096), fs.f_frsize.try_into().unwrap_or(4096));
+            let namelen = fs.f_namemax.try_into().unwrap_or(255);
+            reply.statfs(fs.f_blocks, fs.f_bfree, fs.f_bavail, fs.f_files, fs.f_ffree, bsize, namelen, frsize);
+        });
+    }
+
+    fn setxattr(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        let done = self
+            .vfs
+            .set_xattr(ino.0, name, value, flags.cast_unsigned(), &self.caller(req));
+        answer!(reply, done, () => reply.ok());
+    }
+
+    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        answer!(reply, self.vfs.get_xattr(ino.0, name), value => sized(reply, &value, size));
+    }
+
+    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        answer!(reply, self.vfs.list_xattrs(ino.0), names => sized(reply, &names, size));
+    }
+
+    fn removexattr(&self, req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        answer!(reply, self.vfs.remove_xattr(ino.0, name, &self.caller(req)), () => reply.ok());
+    }
+
+    fn access(&self, _req: &Request, _ino: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
+        // The kernel decides by mode and ACL (`default_permissions`) and does not ask; without an answer it would
+        // take ENOSYS for "always".
+        reply.ok();
+    }
+
+    fn fallocate(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        answer!(reply, self.vfs.fallocate(fh.0, mode.cast_unsigned(), offset, length), () => reply.ok());
+    }
+
+    fn lseek(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        let hole = match whence {
+            libc::SEEK_DATA => false,
+            libc::SEEK_HOLE => true,
+            _ => return reply.error(Errno::EINVAL),
+        };
+        let Ok(offset) = u64::try_from(offset) else {
+            return reply.error(Errno::ENXIO);
+        };
+        answer!(reply, self.vfs.seek_data(fh.0, offset, hole), at => reply.offset(at.cast_signed()));
+    }
+
+    fn copy_file_range(
+        &self,
+        _req: &Request,
+        _ino_in: INodeNo,
+        fh_in: FileHandle,
+        offset_in: u64,
+        _ino_out: INodeNo,
+        fh_out: FileHandle,
+        offset_out: u64,
+        len: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        let vfs = Arc::clone(&self.vfs);
+        let copy = move || {
+            let copied = vfs.copy((fh_in.0, offset_in), (fh_out.0, offset_out), len);
+            answer!(reply, copied, count => reply.written(u32::try_from(count).unwrap_or(u32::MAX)));
+        };
+        if len <= QUICK_COPY_BYTES {
+            copy()
+        } else {
+            self.jobs.run(copy)
+        }
+    }
+
+    fn poll(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        ph: PollNotifier,
+        _events: PollEvents,
+        flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        let writable = PollEvents::POLLOUT | PollEvents::POLLWRNORM;
+        let readable = PollEvents::POLLIN | PollEvents::POLLRDNORM;
+        match self.vfs.handle(fh.0) {
+            Ok(Handle::Control(stream)) => {
+                // Asked for before the look, so that an event between both is not missed.
+                if flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY) {
+                    self.parking.notify(Arc::clone(&stream), ph);
+                }
+                self.jobs.run(move || {
+                    reply.poll(if stream.readable() {
+                        readable | writable
+                    } else {
+                        writable
+                    })
+                });
+            }
+            Ok(_) => reply.poll(readable | writable),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+}
+
+/// An entry with number 0: a name that is not there.
+fn missing() -> FileAttr {
+    let epoch = SystemTime::UNIX_EPOCH;
+    FileAttr {
+        ino: INodeNo(0),
+        size: 0,
+        blocks: 0,
+        atime: epoch,
+        mtime: epoch,
+        ctime: epoch,
+        crtime: epoch,
+        kind: fuser::FileType::RegularFile,
+        perm: 0,
+        nlink: 0,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        blksize: 0,
+        flags: 0,
+    }
+}
+
+fn write(
+    vfs: &Vfs,
+    file: &Arc<OpenFile>,
+    offset: u64,
+    data: &[u8],
+    how: WriteHow,
+    reply: ReplyWrite,
+) {
+    answer!(reply, vfs.write(file, offset, data, how), count => {
+        reply.written(u32::try_from(count).unwrap_or(u32::MAX));
+    });
+}
+
+/// A value, or with a size of 0 its length.
+fn sized(reply: ReplyXattr, value: &[u8], size: u32) {
+    if size == 0 {
+        reply.size(u32::try_from(value.len()).unwrap_or(u32::MAX));
+    } else if value.len() > size as usize {
+        reply.error(Errno::ERANGE);
+    } else {
+        reply.data(value);
+    }
+}

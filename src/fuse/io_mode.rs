@@ -1,0 +1,110 @@
+//! How each open of a file does its reading: through the kernel to the storage, cached, or straight to us.
+//!
+//! The kernel refuses to mix passed-through and cached opens of one inode, and a shared mapping counts as cached. So
+//! an open is passed through only while nothing else but passed-through opens exists of its inode, and all of
+//! those share one registration of the storage's file with the kernel. Writable opens are always direct: their
+//! writes must be seen one by one.
+
+use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use fuser::BackingId;
+use parking_lot::Mutex;
+
+/// What an open was answered with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mode {
+    Passthrough,
+    Other,
+}
+
+#[derive(Default)]
+struct Inode {
+    passed: usize,
+    others: usize,
+    backing: Option<Arc<BackingId>>,
+}
+
+/// The opens of each inode.
+#[derive(Default)]
+pub(super) struct IoModes {
+    inodes: Mutex<HashMap<u64, Inode>>,
+    handles: Mutex<HashMap<u64, (u64, Mode)>>,
+    /// Passing through was refused once for want of privilege or support: it is not asked for again.
+    refused: std::sync::atomic::AtomicBool,
+}
+
+impl IoModes {
+    /// Decides for a read-only open; `register` is asked for a registration when there is none yet.
+    pub(super) fn read_only(
+        &self,
+        id: u64,
+        fh: u64,
+        wanted: bool,
+        file: BorrowedFd<'_>,
+        register: impl FnOnce(BorrowedFd<'_>) -> std::io::Result<BackingId>,
+    ) -> Option<Arc<BackingId>> {
+        use std::sync::atomic::Ordering::Relaxed;
+        let mut inodes = self.inodes.lock();
+        let inode = inodes.entry(id).or_default();
+        if wanted && inode.others == 0 && inode.backing.is_none() && !self.refused.load(Relaxed) {
+            match register(file) {
+                Ok(backing) => inode.backing = Some(Arc::new(backing)),
+                Err(error) => {
+                    log::info!("reads are not passed through to the storage: {error}");
+                    self.refused.store(true, Relaxed);
+                }
+            }
+        }
+        let passed = if inode.passed > 0 || inode.others == 0 {
+            inode.backing.clone()
+        } else {
+            None
+        };
+        let mode = if passed.is_some() {
+            Mode::Passthrough
+        } else {
+            Mode::Other
+        };
+        match mode {
+            Mode::Passthrough => inode.passed += 1,
+            Mode::Other => inode.others += 1,
+        }
+        drop(inodes);
+        self.handles.lock().insert(fh, (id, mode));
+        passed
+    }
+
+    /// Notes a writable open.
+    pub(super) fn writable(&self, id: u64, fh: u64) {
+        self.inodes.lock().entry(id).or_default().others += 1;
+        self.handles.lock().insert(fh, (id, Mode::Other));
+    }
+
+    /// The kernel released `fh`.
+    pub(super) fn released(&self, fh: u64) {
+        let Some((id, mode)) = self.handles.lock().remove(&fh) else {
+            return;
+        };
+        let mut inodes = self.inodes.lock();
+        let Some(inode) = inodes.get_mut(&id) else {
+            return;
+        };
+        let unused = match mode {
+            Mode::Passthrough => {
+                inode.passed -= 1;
+                (inode.passed == 0).then(|| inode.backing.take()).flatten()
+            }
+            Mode::Other => {
+                inode.others -= 1;
+                None
+            }
+        };
+        if inode.passed == 0 && inode.others == 0 {
+            inodes.remove(&id);
+        }
+        drop(inodes);
+        drop(unused);
+    }
+}

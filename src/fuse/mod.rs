@@ -1,0 +1,17 @@
+//! The only module that names fuser: requests in, replies out.
+//!
+//! A handler is decode, one call, one reply. No lock is held while a reply is sent, and no kernel-facing thread
+//! waits: what waits for a disk goes to [`jobs`], what waits for an event is parked in [`parking`].
+
+mod adapter;
+mod attach;
+mod convert;
+mod errno;
+mod io_mode;
+mod jobs;
+mod parking;
+mod session;
+mod workers;
+
+pub use attach::{AttachError, Options};
+pub use session::{Served, Session};

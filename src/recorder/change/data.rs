@@ -1,0 +1,287 @@
+//! Changes of content.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::backing::{self, Attr, Errno, FallocateFlags};
+use crate::event::{Event, EventType, Op};
+use crate::event_log::Purpose;
+
+use super::super::{Located, Scope};
+use super::{Change, modified};
+
+/// write(2) and its kin: one request of the kernel.
+pub struct Write<'a> {
+    /// The file's entry.
+    pub entry: &'a dyn Located,
+    /// The file, open for writing.
+    pub file: BorrowedFd<'a>,
+    /// Number of the handle.
+    pub handle: u64,
+    /// Where; `None` appends.
+    pub offset: Option<u64>,
+    /// What.
+    pub data: &'a [u8],
+    /// Whether the bytes come from a shared mapping.
+    pub via_mmap: bool,
+    /// Whether set-id bits go, as the kernel asks for writers without the right to keep them.
+    pub drop_set_id: bool,
+}
+
+/// What was written.
+#[derive(Debug)]
+pub struct Written {
+    /// Where it went.
+    pub offset: u64,
+    /// How much, in bytes.
+    pub length: usize,
+    /// The file right after.
+    pub attr: Attr,
+}
+
+impl Change for Write<'_> {
+    type Done = Written;
+
+    fn op(&self) -> Op {
+        Op::Write
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::of(&[self.entry.lock_key()])
+    }
+
+    fn path_bytes(&self) -> usize {
+        self.entry.path().len()
+    }
+
+    fn perform(&mut self) -> Result<Written, Errno> {
+        if self.drop_set_id {
+            backing::drop_set_id(self.file)?;
+        }
+        let (offset, length) = match self.offset {
+            Some(offset) => (offset, backing::write_at(self.file, offset, self.data)?),
+            None => backing::append_at(self.file, self.data)?,
+        };
+        Ok(Written {
+            offset,
+            length,
+            attr: backing::attr_of(self.file)?,
+        })
+    }
+
+    fn describe(&self, done: &Written) -> Event {
+        Event {
+            offset: Some(done.offset),
+            length: Some(done.length as u64),
+            handle: Some(self.handle),
+            via_mmap: self.via_mmap,
+            ..modified(Op::Write, self.entry, &done.attr)
+        }
+    }
+}
+
+/// truncate(2), ftruncate(2), or an open with `O_TRUNC`.
+pub struct Truncate<'a> {
+    /// The file's entry.
+    pub entry: &'a dyn Located,
+    /// The file, open for writing.
+    pub file: BorrowedFd<'a>,
+    /// Number of the handle, where there is one.
+    pub handle: Option<u64>,
+    /// Size it gets, in bytes.
+    pub size: u64,
+    /// Whether set-id bits go.
+    pub drop_set_id: bool,
+}
+
+impl Change for Truncate<'_> {
+    type Done = Attr;
+
+    fn op(&self) -> Op {
+        Op::Truncate
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::of(&[self.entry.lock_key()])
+    }
+
+    fn path_bytes(&self) -> usize {
+        self.entry.path().len()
+    }
+
+    fn purpose(&self) -> Purpose {
+        match backing::attr_of(self.file) {
+            Ok(attr) if self.size < attr.size => Purpose::Freeing,
+            _ => Purpose::Ordinary,
+        }
+    }
+
+    fn perform(&mut self) -> Result<Attr, Errno> {
+        backing::truncate(self.file, self.size)?;
+        if self.drop_set_id {
+            backing::drop_set_id(self.file)?;
+        }
+        backing::attr_of(self.file)
+    }
+
+    fn describe(&self, done: &Attr) -> Event {
+        Event {
+            handle: self.handle,
+            ..modified(Op::Truncate, self.entry, done)
+        }
+    }
+}
+
+/// fallocate(2).
+pub struct Fallocate<'a> {
+    /// The file's entry.
+    pub entry: &'a dyn Located,
+    /// The file, open for writing.
+    pub file: BorrowedFd<'a>,
+    /// Number of the handle.
+    pub handle: u64,
+    /// Mode, as fallocate(2) takes it.
+    pub mode: FallocateFlags,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Whether set-id bits go.
+    pub drop_set_id: bool,
+}
+
+impl Change for Fallocate<'_> {
+    type Done = Attr;
+
+    fn op(&self) -> Op {
+        Op::Fallocate
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::of(&[self.entry.lock_key()])
+    }
+
+    fn path_bytes(&self) -> usize {
+        self.entry.path().len()
+    }
+
+    fn purpose(&self) -> Purpose {
+        if self.mode.contains(FallocateFlags::PUNCH_HOLE) {
+            Purpose::Freeing
+        } else {
+            Purpose::Ordinary
+        }
+    }
+
+    fn perform(&mut self) -> Result<Attr, Errno> {
+        backing::fallocate(self.file, self.mode, self.offset, self.length)?;
+        if self.drop_set_id {
+            backing::drop_set_id(self.file)?;
+        }
+        backing::attr_of(self.file)
+    }
+
+    fn describe(&self, done: &Attr) -> Event {
+        Event {
+            offset: Some(self.offset),
+            length: Some(self.length),
+            handle: Some(self.handle),
+            ..modified(Op::Fallocate, self.entry, done)
+        }
+    }
+}
+
+/// copy_file_range(2): the event is the target's.
+pub struct Copy<'a> {
+    /// What is read, and from where.
+    pub from: (BorrowedFd<'a>, u64),
+    /// The target's entry.
+    pub entry: &'a dyn Located,
+    /// The target, open for writing, and where.
+    pub to: (BorrowedFd<'a>, u64),
+    /// Number of the target's handle.
+    pub handle: u64,
+    /// Bytes at most.
+    pub length: usize,
+    /// Whether set-id bits go.
+    pub drop_set_id: bool,
+}
+
+impl Change for Copy<'_> {
+    type Done = Written;
+
+    fn op(&self) -> Op {
+        Op::Copy
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::of(&[self.entry.lock_key()])
+    }
+
+    fn path_bytes(&self) -> usize {
+        self.entry.path().len()
+    }
+
+    fn perform(&mut self) -> Result<Written, Errno> {
+        let length = backing::copy_range(self.from, self.to, self.length)?;
+        if self.drop_set_id {
+            backing::drop_set_id(self.to.0)?;
+        }
+        Ok(Written {
+            offset: self.to.1,
+            length,
+            attr: backing::attr_of(self.to.0)?,
+        })
+    }
+
+    fn describe(&self, done: &Written) -> Event {
+        Event {
+            offset: Some(done.offset),
+            length: Some(done.length as u64),
+            handle: Some(self.handle),
+            ..modified(Op::Copy, self.entry, &done.attr)
+        }
+    }
+}
+
+/// close(2) of a handle that was written. Nothing is done to the storage; the event says the writer is through.
+pub struct Close<'a> {
+    /// The file's entry.
+    pub entry: &'a dyn Located,
+    /// The file.
+    pub file: &'a dyn AsFd,
+    /// Number of the handle.
+    pub handle: u64,
+}
+
+impl Change for Close<'_> {
+    type Done = Attr;
+
+    fn op(&self) -> Op {
+        Op::Close
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::of(&[self.entry.lock_key()])
+    }
+
+    fn path_bytes(&self) -> usize {
+        self.entry.path().len()
+    }
+
+    fn purpose(&self) -> Purpose {
+        // What was written is already recorded; a full disk must not keep its end from being said.
+        Purpose::Freeing
+    }
+
+    fn perform(&mut self) -> Result<Attr, Errno> {
+        backing::attr_of(self.file.as_fd())
+    }
+
+    fn describe(&self, done: &Attr) -> Event {
+        Event {
+            event_type: EventType::Closed,
+            handle: Some(self.handle),
+            ..modified(Op::Close, self.entry, done)
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Every change there is. A type here gives both the call and its event, so they cannot disagree.
+
+mod attributes;
+mod data;
+mod entries;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::backing::{Attr, Errno};
+use crate::event::{Event, EventType, Op, Source};
+use crate::event_log::Purpose;
+
+use super::{Located, Scope};
+
+pub use attributes::{RemoveXattr, SetAttributes, SetXattr};
+pub use data::{Close, Copy, Fallocate, Truncate, Write, Written};
+pub use entries::{
+    Create, Exchange, Link, Made, Mkdir, Mknod, Moved, Rename, Rmdir, Symlink, UmaskedMode, Unlink,
+};
+
+/// One change of the storage.
+pub trait Change {
+    /// What performing it gives.
+    type Done;
+    /// What is called.
+    fn op(&self) -> Op;
+    /// What it must hold.
+    fn scope(&self) -> Scope;
+    /// Bytes its event's paths have together, at most.
+    fn path_bytes(&self) -> usize;
+    /// Whether it gives room back, and so goes on for longest on a full disk.
+    fn purpose(&self) -> Purpose {
+        Purpose::Ordinary
+    }
+    /// The call itself.
+    ///
+    /// # Errors
+    /// The storage's answer; then nothing has changed.
+    fn perform(&mut self) -> Result<Self::Done, Errno>;
+    /// Its event, without the caller.
+    fn describe(&self, done: &Self::Done) -> Event;
+}
+
+/// Path of `name` in `dir`.
+#[must_use]
+pub fn join(dir: &dyn Located, name: &OsStr) -> Vec<u8> {
+    let mut path = dir.path();
+    if path == b"." {
+        path.clear();
+    } else {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name.as_bytes());
+    path
+}
+
+/// An event seen as a system call on the mount.
+fn seen(event_type: EventType, op: Op, path: Vec<u8>) -> Event {
+    Event {
+        src_path: Some(path),
+        ..Event::new(event_type, Some(op), Source::Mount)
+    }
+}
+
+/// The event of changed content or attributes.
+fn modified(op: Op, entry: &dyn Located, attr: &Attr) -> Event {
+    Event {
+        ino: Some(attr.identity.ino),
+        size: Some(attr.size),
+        is_directory: attr.is_directory(),
+        ..seen(EventType::Modified, op, entry.path())
+    }
+}

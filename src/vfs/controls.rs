@@ -1,0 +1,138 @@
+//! The control directory's place in the tree: its numbers, attributes and opens.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use crate::backing::{Attr, FileType, Identity, Time};
+use crate::control::Entry;
+use crate::event::{Caller, Seq};
+
+use super::handles::Handle;
+use super::{Error, Found, Result, Vfs};
+
+/// Its name in the root.
+pub const CONTROL_NAME: &str = ".hippofs";
+/// Numbers from here on belong to the control directory.
+const CONTROL_FROM: u64 = 1 << 63;
+/// Numbers from here on are `since/SEQ`, the position added.
+const SINCE_FROM: u64 = CONTROL_FROM | 1 << 62;
+/// The furthest position that has a number.
+const SINCE_MAX: u64 = (1 << 62) - 1;
+/// Entries with a number of their own.
+const FIXED: [Entry; 8] = [
+    Entry::Root,
+    Entry::Events,
+    Entry::SinceDir,
+    Entry::Follow,
+    Entry::Control,
+    Entry::Status,
+    Entry::Metrics,
+    Entry::Help,
+];
+
+/// Whether `id` belongs to the control directory.
+#[must_use]
+pub fn is_control(id: u64) -> bool {
+    id >= CONTROL_FROM
+}
+
+fn id_of(entry: Entry) -> u64 {
+    match entry {
+        // No position past 2^62 can come up: all of them are the one that lies ahead of everything.
+        Entry::Since(seq) => SINCE_FROM | seq.0.min(SINCE_MAX),
+        fixed => CONTROL_FROM + FIXED.iter().position(|e| *e == fixed).unwrap_or(0) as u64,
+    }
+}
+
+fn entry_of(id: u64) -> Result<Entry> {
+    if id >= SINCE_FROM {
+        return Ok(Entry::Since(Seq(id & !SINCE_FROM)));
+    }
+    let at = usize::try_from(id - CONTROL_FROM).unwrap_or(usize::MAX);
+    FIXED
+        .get(at)
+        .copied()
+        .ok_or(Error::Storage(crate::backing::Errno::STALE))
+}
+
+impl Vfs {
+    /// The control directory itself.
+    pub(super) fn control_root(&self) -> Found {
+        self.control_found(Entry::Root)
+    }
+
+    /// The control entry `id`.
+    pub(super) fn control_attr(&self, id: u64) -> Result<Found> {
+        Ok(self.control_found(entry_of(id)?))
+    }
+
+    /// `name` in the control directory `id`.
+    pub(super) fn control_lookup(&self, id: u64, name: &OsStr) -> Result<Found> {
+        let entry = entry_of(id)?.child(name.as_bytes());
+        entry
+            .map(|entry| self.control_found(entry))
+            .ok_or(Error::Storage(crate::backing::Errno::NOENT))
+    }
+
+    /// Names in the control directory `entry`, with their numbers and types.
+    pub(super) fn control_names(entry: Entry) -> Vec<(&'static str, u64, FileType)> {
+        entry
+            .children()
+            .into_iter()
+            .map(|(name, child)| (name, id_of(child), kind_of(child)))
+            .collect()
+    }
+
+    /// Opens the control directory `id`.
+    pub(super) fn control_opendir(&self, id: u64) -> Result<u64> {
+        Ok(self.handles.insert(Handle::ControlDir(entry_of(id)?)))
+    }
+
+    /// Opens the control file `id`.
+    pub(super) fn control_open(&self, id: u64, caller: &Arc<Caller>) -> Result<u64> {
+        let stream = self.control.open(entry_of(id)?, Arc::clone(caller))?;
+        Ok(self.handles.insert(Handle::Control(Arc::new(stream))))
+    }
+
+    fn control_found(&self, entry: Entry) -> Found {
+        let now = crate::event::Timestamp::now().0;
+        let time = Time {
+            secs: (now / 1_000_000_000).cast_signed(),
+            nanos: (now % 1_000_000_000) as u32,
+        };
+        let id = id_of(entry);
+        let attr = Attr {
+            identity: Identity {
+                dev: 0,
+                ino: id,
+                birth: (0, 0),
+            },
+            kind: kind_of(entry),
+            perm: entry.mode(),
+            size: 0,
+            blocks: 0,
+            nlink: if entry.is_dir() { 2 } else { 1 },
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            rdev: 0,
+            blksize: 4096,
+            atime: time,
+            mtime: time,
+            ctime: time,
+        };
+        Found {
+            id,
+            generation: 0,
+            attr,
+        }
+    }
+}
+
+fn kind_of(entry: Entry) -> FileType {
+    if entry.is_dir() {
+        FileType::Directory
+    } else {
+        FileType::RegularFile
+    }
+}

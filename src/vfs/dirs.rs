@@ -1,0 +1,117 @@
+//! Listings.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::backing::{self, DirReader, FileType};
+use crate::control::Entry;
+use crate::recorder::Located;
+
+use super::handles::{Handle, OpenDir};
+use super::nodes::ROOT;
+use super::{CONTROL_NAME, Error, Found, Result, Vfs, is_control};
+
+/// One name of a listing.
+#[derive(Debug, Clone)]
+pub struct ListedName {
+    /// The name.
+    pub name: OsString,
+    /// Inode number as the listing says it.
+    pub ino: u64,
+    /// Type.
+    pub kind: FileType,
+    /// Position after it.
+    pub next: u64,
+}
+
+impl Vfs {
+    /// opendir(3).
+    ///
+    /// # Errors
+    /// As open(2).
+    pub fn opendir(&self, id: u64) -> Result<u64> {
+        if is_control(id) {
+            return self.control_opendir(id);
+        }
+        let node = self.nodes.get(id)?;
+        let reader = Mutex::new(DirReader::open(node.descriptor()?.as_fd())?);
+        Ok(self
+            .handles
+            .insert(Handle::Dir(Arc::new(OpenDir { node, reader }))))
+    }
+
+    /// Hands the names from `position` on to `take` until it says `false`. The control directory is reachable by
+    /// name and not listed, so that globbing, backup and search tools never meet it.
+    ///
+    /// # Errors
+    /// As getdents64(2).
+    pub fn readdir(
+        &self,
+        fh: u64,
+        position: u64,
+        mut take: impl FnMut(ListedName) -> bool,
+    ) -> Result<()> {
+        match self.handles.get(fh)? {
+            Handle::Dir(dir) => {
+                let in_root = dir.node.id == ROOT;
+                dir.reader.lock().read(position, |entry| {
+                    if in_root && entry.name == CONTROL_NAME {
+                        return true;
+                    }
+                    take(ListedName {
+                        name: entry.name,
+                        ino: entry.ino,
+                        kind: entry.kind,
+                        next: entry.next,
+                    })
+                })?;
+                Ok(())
+            }
+            Handle::ControlDir(entry) => {
+                list_control(entry, position, take);
+                Ok(())
+            }
+            Handle::File(_) | Handle::Control(_) => Err(Error::BadHandle),
+        }
+    }
+
+    /// Looks a listed name up for a listing with attributes; `None` for `.` and `..`, which the kernel does not
+    /// want looked up, and for names that went meanwhile.
+    #[must_use]
+    pub fn lookup_listed(&self, fh: u64, name: &OsStr) -> Option<Found> {
+        if name == "." || name == ".." {
+            return None;
+        }
+        match self.handles.get(fh).ok()? {
+            Handle::Dir(dir) => {
+                let attr = backing::lookup(dir.node.descriptor().ok()?.as_fd(), name).ok()?;
+                Some(self.found(&dir.node, name, attr))
+            }
+            Handle::ControlDir(_) | Handle::File(_) | Handle::Control(_) => None,
+        }
+    }
+}
+
+fn list_control(entry: Entry, position: u64, mut take: impl FnMut(ListedName) -> bool) {
+    let dots = [
+        (".", ROOT, FileType::Directory),
+        ("..", ROOT, FileType::Directory),
+    ];
+    let names = dots.into_iter().chain(Vfs::control_names(entry));
+    for (at, (name, ino, kind)) in names
+        .enumerate()
+        .skip(usize::try_from(position).unwrap_or(usize::MAX))
+    {
+        if !take(ListedName {
+            name: name.into(),
+            ino,
+            kind,
+            next: at as u64 + 1,
+        }) {
+            return;
+        }
+    }
+}
