@@ -14,6 +14,8 @@ use crate::support::{Case, Mount, hippofs, wait};
 const WRITER: &str = include_str!("writer.py");
 const WRITERS: usize = 3;
 const KILLS: usize = 10;
+/// Seconds after which a daemon's start has succeeded in the eyes of its supervisor, and a little more.
+const LIFE_S: f64 = 1.1;
 /// Calls that must have returned between two kills, so that each kill meets work.
 const CALLS_BETWEEN: usize = 150;
 
@@ -130,6 +132,12 @@ fn assert_storage_agrees(storage: &Path, events: &[Value]) {
     assert!(differ.len() <= (KILLS + 1) * WRITERS, "{differ:?}");
 }
 
+/// Life of the serving daemon; `None` while there is none.
+fn uptime_s(mount: &Mount) -> Option<f64> {
+    let status = fs::read_to_string(mount.control("status")).ok()?;
+    serde_json::from_str::<Value>(&status).ok()?["uptime_s"].as_f64()
+}
+
 /// The daemon below the supervisor.
 fn daemon_of(mount: &Mount) -> u32 {
     wait::value("the supervisor has a daemon", || {
@@ -152,6 +160,10 @@ fn a_supervised_daemon_killed_ten_times_under_load_loses_nothing() {
     let mount = case.mount_with(&["--supervise"]);
     let mut writers = start_writers(&case, &mount.path("work"));
     for _ in 0..KILLS {
+        // Deaths right after a start count as a failure to start, after some of which a supervisor gives up.
+        wait::until("the daemon has lived a while", || {
+            uptime_s(&mount) > Some(LIFE_S)
+        });
         let before = calls_returned(&case);
         wait::until("the writers work", || {
             assert!(

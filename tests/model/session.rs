@@ -119,7 +119,6 @@ impl Session {
             Ok(file) => file,
             Err(error) => return outcome::<u8>(Err(error)),
         };
-        self.close(slot, events);
         let mut handle = Handle {
             file,
             append: false,
@@ -143,6 +142,7 @@ impl Session {
             }
         }
         let size = handle.file.metadata().map(|meta| meta.size());
+        self.close(slot, events);
         self.open[slot] = Some(handle);
         outcome(size)
     }
