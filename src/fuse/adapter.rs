@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, Filesystem,
-    FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, PollEvents,
-    PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs,
-    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags,
+    PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::convert;
@@ -508,23 +508,30 @@ impl Filesystem for Adapter {
         mut reply: ReplyDirectoryPlus,
     ) {
         let listed = self.vfs.readdir(fh.0, offset, |name| {
-            let found = self.vfs.lookup_listed(fh.0, &name.name);
+            let dots = name.name == "." || name.name == "..";
+            let found = if dots {
+                None
+            } else {
+                self.vfs.lookup_listed(fh.0, &name.name)
+            };
             let (attr, generation) = match &found {
                 Some(found) => (convert::attr(found), found.generation),
-                // Number 0: listed, and not looked up.
-                None => (
+                None if dots => (
                     FileAttr {
+                        ino: INodeNo(name.ino),
                         kind: convert::kind(name.kind),
                         ..missing()
                     },
                     0,
                 ),
+                // It went while the listing was read.
+                None => return true,
             };
             let full = reply.add(
-                INodeNo(name.ino),
+                attr.ino,
                 name.next,
                 &name.name,
-                &LIFETIME,
+                &lifetime(attr.ino.0),
                 &attr,
                 Generation(generation),
             );
@@ -588,6 +595,21 @@ impl Filesystem for Adapter {
         // The kernel decides by mode and ACL (`default_permissions`) and does not ask; without an answer it would
         // take ENOSYS for "always".
         reply.ok();
+    }
+
+    fn ioctl(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _flags: IoctlFlags,
+        _cmd: u32,
+        _in_data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        // What a program asks of any file (is it a terminal?) gets the answer an ordinary file gives.
+        reply.error(Errno::ENOTTY);
     }
 
     fn fallocate(

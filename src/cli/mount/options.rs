@@ -142,11 +142,13 @@ fn long_form(
         .get_arguments()
         .any(|arg| arg.get_long() == Some(&long))
     {
-        let message = format!(
-            "-o {}: unknown option: see `hippofs mount --help`",
-            name.escape_debug()
-        );
-        return Err(Cli::command().error(ErrorKind::UnknownArgument, message));
+        let message = format!("-o {}: unknown option", name.escape_debug());
+        let mut cli = Cli::command();
+        cli.build();
+        return Err(match cli.find_subcommand_mut("mount") {
+            Some(mount) => mount.error(ErrorKind::UnknownArgument, message),
+            None => cli.error(ErrorKind::UnknownArgument, message),
+        });
     }
     let mut argument = OsString::from(format!("--{long}"));
     if let Some(value) = value {
