@@ -37,6 +37,7 @@ impl Again {
     /// # Errors
     /// No process or descriptor is left.
     pub fn spawn(&self) -> io::Result<Child> {
+        crate::backing::sys::keep_descriptors_from_programs();
         let mut command = Command::new(SELF_EXE);
         // A service manager's watchdog watches this process, whoever feeds it.
         if std::env::var("WATCHDOG_PID").is_ok_and(|pid| pid == std::process::id().to_string()) {

@@ -4,13 +4,18 @@
 //! waits: what waits for a disk goes to [`jobs`], what waits for an event is parked in [`parking`].
 
 mod adapter;
+mod answer;
 mod attach;
 mod convert;
 mod errno;
 mod io_mode;
 mod jobs;
+mod listing;
+mod negotiate;
+mod opens;
 mod parking;
 mod session;
+mod transfer;
 mod workers;
 
 pub use attach::{AttachError, Options};

@@ -1,0 +1,77 @@
+//! What answers have in common: lifetimes, entries, numbers of failures.
+
+use std::time::{Duration, SystemTime};
+
+use fuser::{Errno, FileAttr, INodeNo, ReplyXattr};
+
+use crate::vfs::is_control;
+
+/// How long the kernel may believe a name or attributes. Changes through the mount it knows at once; what bypasses
+/// the mount it sees after this long.
+pub(super) const LIFETIME: Duration = Duration::from_secs(1);
+/// A control entry is asked for each time: it costs nothing, and its times move.
+const CONTROL_LIFETIME: Duration = Duration::ZERO;
+
+/// How long the kernel may believe what it is told of `id`.
+pub(super) fn lifetime(id: u64) -> Duration {
+    if is_control(id) {
+        CONTROL_LIFETIME
+    } else {
+        LIFETIME
+    }
+}
+
+/// Answers with a value or the error's number.
+macro_rules! answer {
+    ($reply:ident, $result:expr, $value:pat => $ok:expr) => {
+        match $result {
+            Ok($value) => $ok,
+            Err(error) => $reply.error(crate::fuse::errno::errno(&error)),
+        }
+    };
+}
+
+/// Answers with an entry.
+macro_rules! entry {
+    ($reply:ident, $result:expr) => {
+        $crate::fuse::answer::answer!($reply, $result, found => {
+            $reply.entry(&crate::fuse::answer::lifetime(found.id), &crate::fuse::convert::attr(&found), fuser::Generation(found.generation));
+        })
+    };
+}
+
+pub(super) use answer;
+pub(super) use entry;
+
+/// An entry with number 0: a name that is not there.
+pub(super) fn missing() -> FileAttr {
+    let epoch = SystemTime::UNIX_EPOCH;
+    FileAttr {
+        ino: INodeNo(0),
+        size: 0,
+        blocks: 0,
+        atime: epoch,
+        mtime: epoch,
+        ctime: epoch,
+        crtime: epoch,
+        kind: fuser::FileType::RegularFile,
+        perm: 0,
+        nlink: 0,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        blksize: 0,
+        flags: 0,
+    }
+}
+
+/// A value, or with a size of 0 its length.
+pub(super) fn sized(reply: ReplyXattr, value: &[u8], size: u32) {
+    if size == 0 {
+        reply.size(u32::try_from(value.len()).unwrap_or(u32::MAX));
+    } else if value.len() > size as usize {
+        reply.error(Errno::ERANGE);
+    } else {
+        reply.data(value);
+    }
+}
