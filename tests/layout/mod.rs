@@ -35,8 +35,8 @@ const TOP: &[&str] = &[
 ];
 /// Longest file, in lines before its unit tests.
 const FILE_LINES_MAX: usize = 500;
-/// The kernel adapter is one `impl` of one trait, which cannot be divided; its signatures alone fill most of this.
-const ADAPTER: (&str, usize) = ("src/fuse/adapter.rs", 800);
+/// The kernel adapter is one `impl` of one trait, which cannot be divided; its signatures alone are most of it.
+const ADAPTER: (&str, usize) = ("src/fuse/adapter.rs", 600);
 /// Longest function: a screen.
 const FUNCTION_LINES_MAX: usize = 70;
 
