@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::errno;
-use crate::support::{Case, hippofs, tree};
+use crate::support::{Case, events, hippofs, process, tree};
 
 #[test]
 fn over_the_storage_itself() {
@@ -141,4 +141,43 @@ fn a_foreign_entry_of_the_reserved_name_is_refused() {
         assert!(!hippofs::is_mounted(&case.mountpoint()));
         assert_eq!(tree::read(&case.storage()), before);
     }
+}
+
+/// As root, in a mount namespace of its own: a device node that everybody may open and a program everybody may run;
+/// then, as an ordinary user, a mount and what it recorded. $1 is the place, $2 the program.
+const UNPRIVILEGED: &str = r#"
+mount -t tmpfs -o mode=755 none "$1"; cd "$1"
+mknod -m 666 fuse c 10 229; mount --bind fuse /dev/fuse; cp "$2" hippofs; mkdir s m; chown 1000:1000 s m
+exec setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all sh -euc '
+    ./hippofs mount s m --daemon; trap "./hippofs unmount m" EXIT
+    echo x > m/a; mv m/a m/b; cat m/.hippofs/events; ls m'
+"#;
+
+#[test]
+fn an_ordinary_user_mounts_what_is_theirs() {
+    // Only mounts by others than root need this program, and `scripts/setup` says when it could not be installed.
+    if process::run(std::process::Command::new("sh").args(["-c", "command -v fusermount3"])).code()
+        != Some(0)
+    {
+        return;
+    }
+    let case = Case::new();
+    let mut shell = std::process::Command::new("unshare");
+    shell
+        .args(["--mount", "sh", "-euc", UNPRIVILEGED, "sh"])
+        .arg(case.path("native"))
+        .arg(hippofs::PROGRAM);
+    let said = process::run(&mut shell).success();
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines.len(), 6, "{said}");
+    let log = lines[1..5].join("\n") + "\n";
+    let events = events::parse(log.as_bytes());
+    assert_eq!(
+        events::briefs(&events),
+        ["create a", "write a @0+2", "close a", "rename a -> b"]
+    );
+    assert!(
+        events.iter().all(|e| events::number(e, "uid") == 1000),
+        "{said}"
+    );
 }
