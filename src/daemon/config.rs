@@ -28,7 +28,7 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// Other users than the mount's owner may use the mount.
     pub allow_other: bool,
-    /// Read-only opens may be passed through to the storage by the kernel.
+    /// Read-only opens are passed through to the storage by the kernel where it can; see `fuse::io_mode` for the price.
     pub passthrough: bool,
     /// Nothing can be changed through the mount.
     pub read_only: bool,

@@ -17,8 +17,11 @@ pub(super) fn create(fs: &Adapter, new: &NewEntry<'_>, how: OpenHow, reply: Repl
         let (attr, ttl) = (convert::attr(&found), lifetime(found.id));
         let (generation, fh) = (Generation(found.generation), FileHandle(opened.fh));
         if how.writable() {
-            fs.modes.writable(found.id, opened.fh);
-            return reply.created(&ttl, &attr, generation, fh, FopenFlags::FOPEN_DIRECT_IO);
+            let direct = FopenFlags::FOPEN_DIRECT_IO;
+            return match fs.modes.writable(found.id, opened.fh) {
+                Some(id) => reply.created_passthrough(&ttl, &attr, generation, fh, direct, &id),
+                None => reply.created(&ttl, &attr, generation, fh, direct),
+            };
         }
         let register = |file: BorrowedFd<'_>| reply.open_backing(file);
         match fs.modes.read_only(found.id, opened.fh, fs.passthrough, opened.file.as_fd(), register) {
@@ -39,8 +42,11 @@ pub(super) fn open(fs: &Adapter, ino: u64, flags: u32, caller: &Arc<Caller>, rep
     answer!(reply, fs.vfs.open(ino, how, caller), opened => {
         let fh = FileHandle(opened.fh);
         if how.writable() {
-            fs.modes.writable(ino, opened.fh);
-            return reply.opened(fh, FopenFlags::FOPEN_DIRECT_IO);
+            let direct = FopenFlags::FOPEN_DIRECT_IO;
+            return match fs.modes.writable(ino, opened.fh) {
+                Some(id) => reply.opened_passthrough(fh, direct, &id),
+                None => reply.opened(fh, direct),
+            };
         }
         let register = |file: BorrowedFd<'_>| reply.open_backing(file);
         match fs.modes.read_only(ino, opened.fh, fs.passthrough, opened.file.as_fd(), register) {

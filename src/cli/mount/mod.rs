@@ -196,7 +196,7 @@ fn config(target: &Target, named: &MountOptions, fs_options: Vec<String>) -> Con
         mountpoint: target.mountpoint.clone(),
         state_dir: named.state_dir.clone(),
         allow_other: named.allow_other,
-        passthrough: !named.no_passthrough,
+        passthrough: named.passthrough || named.read_only,
         read_only: named.read_only,
         log: event_log::Options {
             segment_bytes: named.segment_bytes.unwrap_or(defaults.segment_bytes),

@@ -107,7 +107,7 @@ pub(super) fn merge(long: MountOptions, short: MountOptions) -> MountOptions {
         segment_bytes: long.segment_bytes.or(short.segment_bytes),
         retain_bytes: long.retain_bytes.or(short.retain_bytes),
         retain_age: long.retain_age.or(short.retain_age),
-        no_passthrough: long.no_passthrough || short.no_passthrough,
+        passthrough: long.passthrough || short.passthrough,
         log_file: long.log_file.or(short.log_file),
     }
 }
@@ -186,7 +186,7 @@ pub(super) fn to_args(options: &MountOptions) -> Vec<OsString> {
         ("--supervise", options.supervise),
         ("--allow-other", options.allow_other),
         ("--read-only", options.read_only),
-        ("--no-passthrough", options.no_passthrough),
+        ("--passthrough", options.passthrough),
     ];
     let mut args: Vec<OsString> = flags
         .iter()

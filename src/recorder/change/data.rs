@@ -23,8 +23,8 @@ pub struct Write<'a> {
     pub data: &'a [u8],
     /// Whether the bytes come from a shared mapping.
     pub via_mmap: bool,
-    /// Whether set-id bits go, as the kernel asks for writers without the right to keep them.
-    pub drop_set_id: bool,
+    /// The writer's group, when its write takes set-id bits away as the kernel asks for ordinary users.
+    pub drop_set_id: Option<u32>,
 }
 
 /// What was written.
@@ -54,8 +54,8 @@ impl Change for Write<'_> {
     }
 
     fn perform(&mut self) -> Result<Written, Errno> {
-        if self.drop_set_id {
-            backing::drop_set_id(self.file)?;
+        if let Some(group) = self.drop_set_id {
+            backing::drop_set_id(self.file, group)?;
         }
         let (offset, length) = match self.offset {
             Some(offset) => (offset, backing::write_at(self.file, offset, self.data)?),
@@ -89,8 +89,8 @@ pub struct Truncate<'a> {
     pub handle: Option<u64>,
     /// Size it gets, in bytes.
     pub size: u64,
-    /// Whether set-id bits go.
-    pub drop_set_id: bool,
+    /// The writer's group, when its write takes set-id bits away as the kernel asks for ordinary users.
+    pub drop_set_id: Option<u32>,
 }
 
 impl Change for Truncate<'_> {
@@ -117,8 +117,8 @@ impl Change for Truncate<'_> {
 
     fn perform(&mut self) -> Result<Attr, Errno> {
         backing::truncate(self.file, self.size)?;
-        if self.drop_set_id {
-            backing::drop_set_id(self.file)?;
+        if let Some(group) = self.drop_set_id {
+            backing::drop_set_id(self.file, group)?;
         }
         backing::attr_of(self.file)
     }
@@ -145,8 +145,8 @@ pub struct Fallocate<'a> {
     pub offset: u64,
     /// Bytes.
     pub length: u64,
-    /// Whether set-id bits go.
-    pub drop_set_id: bool,
+    /// The writer's group, when its write takes set-id bits away as the kernel asks for ordinary users.
+    pub drop_set_id: Option<u32>,
 }
 
 impl Change for Fallocate<'_> {
@@ -174,8 +174,8 @@ impl Change for Fallocate<'_> {
 
     fn perform(&mut self) -> Result<Attr, Errno> {
         backing::fallocate(self.file, self.mode, self.offset, self.length)?;
-        if self.drop_set_id {
-            backing::drop_set_id(self.file)?;
+        if let Some(group) = self.drop_set_id {
+            backing::drop_set_id(self.file, group)?;
         }
         backing::attr_of(self.file)
     }
@@ -202,8 +202,8 @@ pub struct Copy<'a> {
     pub handle: u64,
     /// Bytes at most.
     pub length: usize,
-    /// Whether set-id bits go.
-    pub drop_set_id: bool,
+    /// The writer's group, when its write takes set-id bits away as the kernel asks for ordinary users.
+    pub drop_set_id: Option<u32>,
 }
 
 impl Change for Copy<'_> {
@@ -223,8 +223,8 @@ impl Change for Copy<'_> {
 
     fn perform(&mut self) -> Result<Written, Errno> {
         let length = backing::copy_range(self.from, self.to, self.length)?;
-        if self.drop_set_id {
-            backing::drop_set_id(self.to.0)?;
+        if let Some(group) = self.drop_set_id {
+            backing::drop_set_id(self.to.0, group)?;
         }
         Ok(Written {
             offset: self.to.1,
