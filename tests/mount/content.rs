@@ -325,6 +325,7 @@ fn a_replaced_open_file_keeps_its_content() {
 fn fsync_of_files_and_directories_makes_the_log_durable() {
     let case = Case::new();
     let mount = case.mount_with(&["--sync-interval", "600s"]);
+    let _quiet = process::quiet();
     let file = read_write(mount.path("a"));
     file.write_all_at(b"x", 0).unwrap();
     file.sync_all().unwrap();
