@@ -3,6 +3,7 @@
 //! A failure prints its seed; `HIPPOFS_MODEL_SEED=N` repeats that one, `HIPPOFS_MODEL_RUNS=N` runs more seeds.
 
 mod action;
+mod replay;
 mod session;
 
 use std::path::{Path, PathBuf};
