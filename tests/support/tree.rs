@@ -77,13 +77,13 @@ pub(crate) fn attributes(path: &Path) -> BTreeMap<OsString, Vec<u8>> {
         .split(|b| *b == 0)
         .filter(|name| !name.is_empty());
     names
-        .map(|name| {
+        .filter_map(|name| {
             let mut value = vec![0; 64 * 1024];
             let name = std::ffi::OsStr::from_bytes(name);
-            let length =
-                rustix::fs::lgetxattr(path, name, &mut value[..]).expect("a listed attribute");
+            // Another session may have removed it since it was listed.
+            let length = rustix::fs::lgetxattr(path, name, &mut value[..]).ok()?;
             value.truncate(length);
-            (name.to_owned(), value)
+            Some((name.to_owned(), value))
         })
         .collect()
 }
