@@ -172,3 +172,42 @@ fn the_read_only_option_refuses_changes() {
     );
     assert_eq!(fs::read(mount.path("a")).unwrap(), b"x");
 }
+
+#[test]
+fn further_groups_of_the_caller_count() {
+    let case = Case::new();
+    let mount = case.mount_with(&["--allow-other"]);
+    // Everything here is allowed, or refused, because of a group that is not the caller's first.
+    let script = "cd g; echo x > f; mkdir d; chgrp 4242 f; chmod 2755 f; stat -c '%n %a %u %g' f d; mkfifo p; ln f h; ln -s a s; \
+                  mv f f2; rm h; echo y >> f2; truncate -s 1 f2; touch -d @5 f2; chgrp 4242 ../own; stat -c %g ../own; \
+                  chgrp 4243 ../own || echo refused; cat ../list; ls";
+    let mut said = Vec::new();
+    for dir in [case.native(), mount.root().to_path_buf()] {
+        fs::create_dir(dir.join("g")).unwrap();
+        chown(dir.join("g"), Some(0), Some(4242)).unwrap();
+        fs::set_permissions(dir.join("g"), PermissionsExt::from_mode(0o770)).unwrap();
+        for (name, owner, group, mode) in [("own", USER, USER, 0o600), ("list", 0, 4242, 0o640)] {
+            fs::write(dir.join(name), "content\n").unwrap();
+            chown(dir.join(name), Some(owner), Some(group)).unwrap();
+            fs::set_permissions(dir.join(name), PermissionsExt::from_mode(mode)).unwrap();
+        }
+        let mut shell = std::process::Command::new("setpriv");
+        shell
+            .args([
+                "--reuid=1000",
+                "--regid=1000",
+                "--groups=4242",
+                "sh",
+                "-c",
+                script,
+            ])
+            .current_dir(&dir);
+        said.push(process::run(&mut shell).stdout);
+    }
+    assert_eq!(said[1], said[0]);
+    assert!(
+        said[0].contains("f 2755 1000 4242") && said[0].contains("refused"),
+        "{}",
+        said[0]
+    );
+}

@@ -302,3 +302,75 @@ fn trees_of_any_depth() {
     fs::remove_dir_all(mount.path(&name)).unwrap();
     assert_eq!(fs::read_dir(mount.root()).unwrap().count(), 0);
 }
+
+#[test]
+fn an_open_file_is_told_by_the_name_it_has_now() {
+    use std::os::unix::fs::FileExt as _;
+    let case = Case::new();
+    let mount = case.mount();
+    fs::create_dir_all(mount.path("a/b")).unwrap();
+    let events = mount.record(|| {
+        let file = fs::File::create_new(mount.path("a/b/f")).unwrap();
+        fs::rename(mount.path("a"), mount.path("z")).unwrap();
+        file.write_all_at(b"1", 0).unwrap();
+        fs::rename(mount.path("z/b/f"), mount.path("g")).unwrap();
+        file.write_all_at(b"2", 0).unwrap();
+    });
+    assert_eq!(
+        events,
+        [
+            "create a/b/f",
+            "rename a -> z",
+            "write z/b/f @0+1",
+            "rename z/b/f -> g",
+            "write g @0+1",
+            "close g"
+        ]
+    );
+}
+
+#[test]
+fn a_directory_that_is_held_open_is_told_by_the_name_it_has_now() {
+    let case = Case::new();
+    let mount = case.mount();
+    fs::create_dir(mount.path("a")).unwrap();
+    let events = mount.record(|| {
+        let dir = fs::File::open(mount.path("a")).unwrap();
+        fs::rename(mount.path("a"), mount.path("z")).unwrap();
+        rustix::fs::mkdirat(&dir, "d", Mode::from_raw_mode(0o755)).unwrap();
+    });
+    assert_eq!(events, ["rename a -> z", "mkdir z/d"]);
+}
+
+#[test]
+fn a_filesystem_mounted_inside_the_storage_is_reached() {
+    let case = Case::new();
+    let inner = case.storage().join("inner");
+    fs::create_dir(&inner).unwrap();
+    rustix::mount::mount(
+        "tmpfs",
+        &inner,
+        "tmpfs",
+        rustix::mount::MountFlags::empty(),
+        None,
+    )
+    .unwrap();
+    let mount = case.mount();
+    let events = mount.record(|| {
+        fs::write(mount.path("inner/f"), "x").unwrap();
+        assert_eq!(
+            errno(fs::rename(mount.path("inner/f"), mount.path("f"))),
+            Some(libc::EXDEV)
+        );
+        assert_eq!(
+            errno(fs::hard_link(mount.path("inner/f"), mount.path("f"))),
+            Some(libc::EXDEV)
+        );
+    });
+    assert_eq!(
+        events,
+        ["create inner/f", "write inner/f @0+1", "close inner/f"]
+    );
+    drop(mount);
+    rustix::mount::unmount(&inner, rustix::mount::UnmountFlags::DETACH).unwrap();
+}

@@ -22,8 +22,17 @@ fn open(mount: &Mount, how: &str) -> File {
 
 #[test]
 fn every_order_of_opens_works_and_reads_what_was_written() {
+    every_order_of_opens(&[]);
+}
+
+#[test]
+fn every_order_of_opens_works_with_reads_passed_through() {
+    every_order_of_opens(&["--passthrough"]);
+}
+
+fn every_order_of_opens(options: &[&str]) {
     let case = Case::new();
-    let mount = case.mount();
+    let mount = case.mount_with(options);
     let ways = ["read", "write", "append"];
     let mut round = 0_u64;
     for first in ways {
