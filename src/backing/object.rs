@@ -147,22 +147,17 @@ pub fn drop_set_id(fd: BorrowedFd<'_>, group: u32) -> Result<bool, Errno> {
     Ok(capability || kept != attr.perm)
 }
 
-/// Fills `buffer` from `offset` on, short only at the end of the file.
+/// Reads into `buffer` from `offset` on; short only at the end of the file, where an ordinary file's read ends too.
 ///
 /// # Errors
-/// As pread(2), when nothing was read.
+/// As pread(2).
 pub fn read_at(fd: BorrowedFd<'_>, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
-    let mut done = 0;
-    while done < buffer.len() {
-        match rustix::io::pread(fd, &mut buffer[done..], offset + done as u64) {
-            Ok(0) => break,
-            Ok(count) => done += count,
+    loop {
+        match rustix::io::pread(fd, &mut *buffer, offset) {
             Err(Errno::INTR) => {}
-            Err(_) if done > 0 => break,
-            Err(error) => return Err(error),
+            answer => return answer,
         }
     }
-    Ok(done)
 }
 
 /// Writes `data` at `offset`; short only when the storage takes no more.
