@@ -13,7 +13,6 @@ use crate::support::{Case, Mount, hippofs, wait};
 
 const WRITER: &str = include_str!("writer.py");
 const WRITERS: usize = 3;
-const KILLS: usize = 10;
 /// Seconds after which a daemon's start has succeeded in the eyes of its supervisor, and a little more.
 const LIFE_S: f64 = 1.1;
 /// Calls that must have returned between two kills, so that each kill meets work.
@@ -109,7 +108,7 @@ fn assert_all_recorded(case: &Case, events: &[Value]) {
 
 /// What stands in the storage is what the events of a document say.
 #[track_caller]
-fn assert_storage_agrees(storage: &Path, events: &[Value]) {
+fn assert_storage_agrees(storage: &Path, events: &[Value], kills: usize) {
     let mut present = std::collections::BTreeSet::new();
     for event in events.iter().filter_map(as_note) {
         let words: Vec<_> = event.split(' ').collect();
@@ -129,7 +128,7 @@ fn assert_storage_agrees(storage: &Path, events: &[Value]) {
         .collect();
     // An operation that was under way at a kill may have reached the storage and not the log.
     let differ: Vec<_> = found.symmetric_difference(&present).collect();
-    assert!(differ.len() <= (KILLS + 1) * WRITERS, "{differ:?}");
+    assert!(differ.len() <= (kills + 1) * WRITERS, "{differ:?}");
 }
 
 /// Life of the serving daemon; `None` while there is none.
@@ -153,48 +152,61 @@ fn kill(pid: u32) {
     rustix::process::kill_process(pid, Signal::KILL).expect("killed");
 }
 
-#[test]
-fn a_supervised_daemon_killed_ten_times_under_load_loses_nothing() {
-    let case = Case::new();
-    fs::create_dir(case.storage().join("work")).unwrap();
-    let mount = case.mount_with(&["--supervise"]);
-    let mut writers = start_writers(&case, &mount.path("work"));
-    for _ in 0..KILLS {
+/// Kills the daemon of `mount` under load so many times; all that returned must be recorded.
+fn kill_under_load(case: &Case, mount: Mount, kills: usize) {
+    let mut writers = start_writers(case, &mount.path("work"));
+    for _ in 0..kills {
         // Deaths right after a start count as a failure to start, after some of which a supervisor gives up.
         wait::until("the daemon has lived a while", || {
             uptime_s(&mount) > Some(LIFE_S)
         });
-        let before = calls_returned(&case);
+        let before = calls_returned(case);
         wait::until("the writers work", || {
             assert!(
                 writers.iter_mut().all(|w| w.ended().is_none()),
                 "a writer ended"
             );
-            calls_returned(&case) > before + CALLS_BETWEEN
+            calls_returned(case) > before + CALLS_BETWEEN
         });
         kill(daemon_of(&mount));
     }
-    let before = calls_returned(&case);
+    let before = calls_returned(case);
     wait::until("the writers work again", || {
-        calls_returned(&case) > before + CALLS_BETWEEN
+        calls_returned(case) > before + CALLS_BETWEEN
     });
     drop(writers);
     let events = wait::value("the log can be read", || {
         mount.control("events").exists().then(|| mount.events())
     });
-    assert_all_recorded(&case, &events);
-    assert_storage_agrees(&case.storage(), &events);
+    mount.unmount();
+    assert_all_recorded(case, &events);
+    assert_storage_agrees(&case.storage(), &events, kills);
     let gaps: Vec<_> = events
         .iter()
         .filter(|e| text(e, "event_type") == "gap")
         .collect();
     assert_eq!(
         gaps.iter().filter(|e| text(e, "reason") == "crash").count(),
-        KILLS,
+        kills,
         "{gaps:?}"
     );
-    mount.unmount();
     hippofs::run(&["verify".as_ref(), case.storage().as_os_str()]).success();
+}
+
+#[test]
+fn a_supervised_daemon_killed_ten_times_under_load_loses_nothing() {
+    let case = Case::new();
+    fs::create_dir(case.storage().join("work")).unwrap();
+    kill_under_load(&case, case.mount_with(&["--supervise"]), 10);
+}
+
+/// Between two daemons the storage must not lie open: what was written to it then would have no event.
+#[test]
+fn a_supervised_mount_over_the_storage_leaves_no_way_past_it() {
+    let case = Case::new();
+    fs::create_dir(case.storage().join("work")).unwrap();
+    let settings = hippofs::Settings::new(case.storage(), None, &["--supervise"]);
+    kill_under_load(&case, Mount::start(settings), 6);
 }
 
 #[test]

@@ -147,10 +147,12 @@ fn a_foreign_entry_of_the_reserved_name_is_refused() {
 /// then, as an ordinary user, a mount and what it recorded. $1 is the place, $2 the program.
 const UNPRIVILEGED: &str = r#"
 mount -t tmpfs -o mode=755 none "$1"; cd "$1"
-mknod -m 666 fuse c 10 229; mount --bind fuse /dev/fuse; cp "$2" hippofs; mkdir s m; chown 1000:1000 s m
+mknod -m 666 fuse c 10 229; mount --bind fuse /dev/fuse; cp "$2" hippofs; mkdir s m locked; chown 1000:1000 s m
+chmod 700 locked
 exec setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all sh -euc '
     ./hippofs mount s m --daemon; trap "./hippofs unmount m" EXIT
-    echo x > m/a; mv m/a m/b; cat m/.hippofs/events; ls m'
+    echo x > m/a; mv m/a m/b; cat m/.hippofs/events; ls m
+    ./hippofs mount locked s 2>&1 || echo $?'
 "#;
 
 #[test]
@@ -169,7 +171,12 @@ fn an_ordinary_user_mounts_what_is_theirs() {
         .arg(hippofs::PROGRAM);
     let said = process::run(&mut shell).success();
     let lines: Vec<_> = said.lines().collect();
-    assert_eq!(lines.len(), 6, "{said}");
+    assert_eq!(lines.len(), 8, "{said}");
+    assert!(
+        lines[6].starts_with("hippofs: ") && lines[6].contains("locked"),
+        "{said}"
+    );
+    assert_eq!(lines[7], "1");
     let log = lines[1..5].join("\n") + "\n";
     let events = events::parse(log.as_bytes());
     assert_eq!(
