@@ -68,7 +68,10 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
-        answer!(reply, self.vfs.getattr(ino.0), found => reply.attr(&lifetime(ino.0), &convert::attr(&found)));
+        answer!(reply, self.vfs.getattr(ino.0), found => {
+            let attr = convert::attr(&found);
+            reply.attr(&lifetime(&attr), &attr);
+        });
     }
 
     fn setattr(
@@ -101,7 +104,10 @@ impl Filesystem for Adapter {
         let done = self
             .vfs
             .setattr(ino.0, &set, fh.map(|fh| fh.0), &self.caller(req));
-        answer!(reply, done, found => reply.attr(&lifetime(ino.0), &convert::attr(&found)));
+        answer!(reply, done, found => {
+            let attr = convert::attr(&found);
+            reply.attr(&lifetime(&attr), &attr);
+        });
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {

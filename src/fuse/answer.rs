@@ -9,13 +9,14 @@ use crate::vfs::is_control;
 /// How long the kernel may believe a name or attributes. Changes through the mount it knows at once; what bypasses
 /// the mount it sees after this long.
 pub(super) const LIFETIME: Duration = Duration::from_secs(1);
-/// A control entry is asked for each time: it costs nothing, and its times move.
-const CONTROL_LIFETIME: Duration = Duration::ZERO;
 
-/// How long the kernel may believe what it is told of `id`.
-pub(super) fn lifetime(id: u64) -> Duration {
-    if is_control(id) {
-        CONTROL_LIFETIME
+/// How long the kernel may believe what it is told of an entry. A write may take the set-id bits of a file away, and the
+/// kernel leaves that to us without asking what came of it: such a file is asked for each time.
+pub(super) fn lifetime(attr: &FileAttr) -> Duration {
+    const SET_ID: u16 = 0o6000;
+    let set_id = attr.kind == fuser::FileType::RegularFile && attr.perm & SET_ID != 0;
+    if set_id || is_control(attr.ino.0) {
+        Duration::ZERO
     } else {
         LIFETIME
     }
@@ -35,7 +36,8 @@ macro_rules! answer {
 macro_rules! entry {
     ($reply:ident, $result:expr) => {
         $crate::fuse::answer::answer!($reply, $result, found => {
-            $reply.entry(&crate::fuse::answer::lifetime(found.id), &crate::fuse::convert::attr(&found), fuser::Generation(found.generation));
+            let attr = crate::fuse::convert::attr(&found);
+            $reply.entry(&crate::fuse::answer::lifetime(&attr), &attr, fuser::Generation(found.generation));
         })
     };
 }

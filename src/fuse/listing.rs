@@ -32,7 +32,7 @@ pub(super) fn with_attributes(fs: &Adapter, fh: u64, offset: u64, mut reply: Rep
             attr.ino,
             name.next,
             &name.name,
-            &lifetime(attr.ino.0),
+            &lifetime(&attr),
             &attr,
             Generation(generation),
         );

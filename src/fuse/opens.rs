@@ -14,7 +14,8 @@ use crate::vfs::{NewEntry, OpenHow, is_control};
 /// open(2) that makes the file.
 pub(super) fn create(fs: &Adapter, new: &NewEntry<'_>, how: OpenHow, reply: ReplyCreate) {
     answer!(reply, fs.vfs.create(new, how), (found, opened) => {
-        let (attr, ttl) = (convert::attr(&found), lifetime(found.id));
+        let attr = convert::attr(&found);
+        let ttl = lifetime(&attr);
         let (generation, fh) = (Generation(found.generation), FileHandle(opened.fh));
         if how.writable() {
             let direct = FopenFlags::FOPEN_DIRECT_IO;
