@@ -12,7 +12,7 @@ mod object;
 pub mod sys;
 
 pub use attr::{Attr, Identity, Time};
-pub use caller::{AsCaller, own_mask};
+pub use caller::{AsCaller, Writer, own_mask};
 pub use directory::{DirEntry, DirReader};
 pub use entry::{
     create, exchange, exists, link, lookup, mkdir, mknod, open_entry, open_handle, rename, rmdir,
@@ -20,9 +20,8 @@ pub use entry::{
 };
 pub use object::{
     NewTime, Times, XattrFlags, append_at, attr_of, copy_range, drop_set_id, fallocate,
-    filesystem_magic, get_xattr,
-    list_xattrs, proc_path, read_at, readlink, remove_xattr, reopen, seek_data, set_mode, set_owner,
-    set_times, set_xattr, statfs, sync, truncate, write_at,
+    filesystem_magic, get_xattr, list_xattrs, proc_path, read_at, readlink, remove_xattr, reopen,
+    seek_data, set_mode, set_owner, set_times, set_xattr, statfs, sync, truncate, write_at,
 };
 
 pub use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, RenameFlags, StatVfs};

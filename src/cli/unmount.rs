@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -21,6 +21,8 @@ use super::mount::target::resolve_last;
 
 /// How long a daemon may take to say who it is: it answers in well under a millisecond when all is well.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How long a supervisor may take to start a dead daemon again: a second, and what a busy machine adds.
+const REVIVAL: Duration = Duration::from_millis(1500);
 /// How long a daemon may flush. What it holds is at most one sync interval of log, so this is a stuck disk.
 const FLUSH: Duration = Duration::from_secs(120);
 /// Holders named in a message; the rest is counted.
@@ -31,7 +33,7 @@ pub(super) fn run(args: &UnmountArgs) -> Result<Exit, CliError> {
     let mountpoint = mount.mountpoint;
     // Nobody's working directory may keep the mount busy, least of all this program's own.
     let _ = std::env::set_current_dir("/");
-    let daemon = match ask(&mountpoint) {
+    let daemon = match ask_until_alive(&mountpoint) {
         Answer::Dead => {
             mounts::detach(&mountpoint).map_err(|error| refused(&mountpoint, &error))?;
             return Ok(Exit::Success);
@@ -105,6 +107,17 @@ enum Answer {
     Unknown,
     /// It does not answer in time; the question itself now keeps the mount busy.
     Silent,
+}
+
+/// Asks a dead mount again for as long as a supervisor may take to bring it back: taken away now, it would return.
+fn ask_until_alive(mountpoint: &Path) -> Answer {
+    let until = Instant::now() + REVIVAL;
+    loop {
+        match ask(mountpoint) {
+            Answer::Dead if Instant::now() < until => std::thread::sleep(REVIVAL / 30),
+            answer => return answer,
+        }
+    }
 }
 
 /// Asks on a thread of its own, since a daemon that hangs lets its callers hang.

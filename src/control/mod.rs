@@ -6,6 +6,7 @@
 
 mod answer;
 mod copy;
+mod detection;
 mod error;
 mod fields;
 mod glob;
@@ -24,7 +25,7 @@ mod tree;
 mod tests;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::event::{Caller, Mark, Seq};
@@ -32,6 +33,7 @@ use crate::event_log::EventLog;
 use crate::health::Health;
 use crate::recorder::{RecordError, Recorder};
 
+pub use detection::{Detection, DetectionFigures, Failed, Promise, ScanFigures};
 pub use error::ControlError;
 pub use query::REQUEST_BYTES_MAX;
 pub use stream::{Read, Stream};
@@ -70,6 +72,7 @@ struct Shared {
     health: Arc<Health>,
     mark: Box<MarkFn>,
     facts: Facts,
+    detection: OnceLock<Arc<dyn Detection>>,
 }
 
 impl Control {
@@ -81,10 +84,17 @@ impl Control {
             health: Arc::clone(recorder.health()),
             mark: Box::new(move |mark, caller| recorder.mark(mark, caller)),
             facts,
+            detection: OnceLock::new(),
         };
         Control {
             shared: Arc::new(shared),
         }
+    }
+
+    /// Lets requests and figures about changes behind the mount go to `detection`; once.
+    pub fn detect_with(&self, detection: Arc<dyn Detection>) {
+        // A second one would be a mistake of the start order; the first stays.
+        let _ = self.shared.detection.set(detection);
     }
 
     /// Opens a file of the control directory for `caller`. What `events` and `since` show is fixed here, and `follow`

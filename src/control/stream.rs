@@ -12,6 +12,7 @@ use crate::event::{Caller, Mark};
 
 use super::answer::{Answer, Step};
 use super::copy::LogCopy;
+use super::detection::Promise;
 use super::error::{ControlError, Reject};
 use super::query::{EventsQuery, REQUEST_BYTES_MAX, Request, too_long};
 use super::select::Filter;
@@ -51,6 +52,7 @@ enum Feed {
     Nothing,
     Copy(LogCopy),
     Answer(Box<Answer>),
+    Promise(Arc<Promise>),
 }
 
 impl Stream {
@@ -132,6 +134,7 @@ impl Stream {
         match &state.feed {
             Feed::Nothing => true,
             Feed::Copy(copy) => copy.ready(),
+            Feed::Promise(promise) => promise.is_kept(),
             // Whether an event matches is known when it is found; what is found is then read from `pending`. An error
             // is something to read, too.
             Feed::Answer(_) => !matches!(state.fill(0), Ok(Filled::Wait(_))),
@@ -143,6 +146,7 @@ impl Stream {
     pub fn due(&self) -> Option<Instant> {
         match &self.state.lock().feed {
             Feed::Answer(answer) => answer.deadline(),
+            Feed::Promise(promise) => Some(promise.look_at()),
             Feed::Nothing | Feed::Copy(_) => None,
         }
     }
@@ -157,6 +161,7 @@ impl Stream {
             Request::Status => Ok(State::text(status::json(&self.shared))),
             Request::Help => Ok(State::text(help::text())),
             Request::Sync => self.sync(),
+            Request::Reconcile { path, full } => self.reconcile(&path, full),
             Request::Mark(mark) => self.mark(mark),
         }
     }
@@ -170,7 +175,21 @@ impl Stream {
         })
     }
 
+    fn reconcile(&self, path: &str, full: bool) -> Result<State, (Reject, ControlError)> {
+        match self.shared.detection.get() {
+            Some(detection) => Ok(State::promise(detection.reconcile(path, full))),
+            None => Err(refused(Reject::new(
+                "unavailable",
+                "nothing watches this storage",
+                "ask again when the mount is complete",
+            ))),
+        }
+    }
+
     fn sync(&self) -> Result<State, (Reject, ControlError)> {
+        if let Some(detection) = self.shared.detection.get() {
+            return Ok(State::promise(detection.sync()));
+        }
         // An operation's event is in the log before its call returns, so the head of this moment covers them all.
         let head = self.shared.log.head();
         match self.shared.log.sync() {
@@ -232,6 +251,13 @@ impl State {
         }
     }
 
+    fn promise(promise: Arc<Promise>) -> State {
+        State {
+            feed: Feed::Promise(promise),
+            ..State::text(String::new())
+        }
+    }
+
     fn is_drained(&self) -> bool {
         self.read >= self.pending.len()
     }
@@ -242,6 +268,16 @@ impl State {
             Feed::Nothing => Step::End,
             Feed::Copy(copy) => copy.step(wanted)?,
             Feed::Answer(answer) => answer.step(wanted)?,
+            Feed::Promise(promise) => match promise.take() {
+                None => Step::Wait(Some(promise.look_at())),
+                Some(outcome) => {
+                    let text = outcome.unwrap_or_else(|failed| {
+                        Reject::new(failed.code, failed.message, failed.hint).line()
+                    });
+                    self.feed = Feed::Nothing;
+                    Step::Bytes(text.into_bytes())
+                }
+            },
         };
         Ok(match step {
             Step::Bytes(bytes) => {

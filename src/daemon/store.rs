@@ -28,6 +28,8 @@ const STORE_BYTES_MAX: u64 = 4096;
 pub struct Store {
     /// Its identity, given when it was made.
     pub id: Uuid,
+    /// The state directory itself.
+    pub dir: OwnedFd,
     /// The directory of its log.
     pub log_dir: OwnedFd,
     /// Where that is, for messages.
@@ -51,8 +53,8 @@ impl Store {
             Some(given) => directory(rustix::fs::CWD, given.as_os_str()),
             None => directory(storage, OsStr::new(CONTROL_NAME)),
         };
-        let dir = dir.map_err(|errno| failed(&path, errno))?;
-        let dir = dir.as_fd();
+        let state_dir = dir.map_err(|errno| failed(&path, errno))?;
+        let dir = state_dir.as_fd();
         refuse_foreign(dir, &path)?;
         let lock = lock(dir, &at(LOCK_FILE), &config.storage)?;
         lock_storage(config, storage)?;
@@ -65,6 +67,7 @@ impl Store {
             directory(dir, OsStr::new(LOG_DIR)).map_err(|errno| failed(&log_path, errno))?;
         Ok(Store {
             id,
+            dir: state_dir,
             log_dir,
             log_path,
             _lock: lock,

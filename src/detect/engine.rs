@@ -138,7 +138,10 @@ impl Engine {
         let mut later = Later::default();
         let mut hints = &batch.hints[..];
         while let Some(first) = hints.first() {
-            let run = hints.iter().take_while(|hint| hint.dir == first.dir).count();
+            let run = hints
+                .iter()
+                .take_while(|hint| hint.dir == first.dir)
+                .count();
             let (here, rest) = hints.split_at(run);
             self.look_at(first.dir, here, &pass, &mut later)?;
             hints = rest;

@@ -10,6 +10,9 @@ pub enum ReconcileError {
     /// Nothing stands there, and nothing stood there.
     #[error("no such entry")]
     NotFound,
+    /// What was found could not be recorded.
+    #[error("the log could not take what was found")]
+    Refused,
     /// The mount is being taken off.
     #[error("the mount is being taken off")]
     Ended,

@@ -308,7 +308,7 @@ impl Shared {
 
     /// Lets the foreground go first, now and then.
     fn make_way(&self, pass: &Pass) {
-        if !pass.yields || pass.looks.fetch_add(1, Relaxed) % STEP != 0 {
+        if !pass.yields || !pass.looks.fetch_add(1, Relaxed).is_multiple_of(STEP) {
             return;
         }
         let operations = self.recorder.health().events(Source::Mount);

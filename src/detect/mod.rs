@@ -98,7 +98,11 @@ impl Detect {
         } else {
             None
         };
-        log::info!("changes behind the mount: {} ({})", chosen.0.word(), chosen.1);
+        log::info!(
+            "changes behind the mount: {} ({})",
+            chosen.0.word(),
+            chosen.1
+        );
         let shared = Arc::new(Shared::new(
             recorder, catalog, state_dir, options, chosen, watcher,
         ));
@@ -218,7 +222,8 @@ impl Detect {
 
 /// A watcher that watches the state directory already, for the barriers.
 fn watch(root: u64, state_dir: BorrowedFd<'_>) -> Result<Watcher, String> {
-    let watcher = Watcher::new(root).map_err(|error| format!("inotify is not to be had: {error}"))?;
+    let watcher =
+        Watcher::new(root).map_err(|error| format!("inotify is not to be had: {error}"))?;
     watcher
         .watch(STATE_DIR, state_dir)
         .map_err(|error| error.to_string())?;

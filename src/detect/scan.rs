@@ -167,7 +167,7 @@ fn asked(shared: &Shared, job: &Job) -> Result<Scanned, ReconcileError> {
         Err(RecordError::Storage(_)) => Err(ReconcileError::NotFound),
         Err(error) => {
             log::warn!("what a scan found could not be recorded: {error}");
-            Err(ReconcileError::Ended)
+            Err(ReconcileError::Refused)
         }
     }
 }

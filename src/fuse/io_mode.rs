@@ -27,6 +27,19 @@ struct Inode {
     backing: Option<Arc<BackingId>>,
 }
 
+impl Inode {
+    /// Counts one more open.
+    fn admit(&mut self, passed: bool) -> Mode {
+        if passed {
+            self.passed += 1;
+            Mode::Passthrough
+        } else {
+            self.others += 1;
+            Mode::Other
+        }
+    }
+}
+
 /// The opens of each inode.
 #[derive(Default)]
 pub(super) struct IoModes {
@@ -63,15 +76,7 @@ impl IoModes {
         } else {
             None
         };
-        let mode = if passed.is_some() {
-            Mode::Passthrough
-        } else {
-            Mode::Other
-        };
-        match mode {
-            Mode::Passthrough => inode.passed += 1,
-            Mode::Other => inode.others += 1,
-        }
+        let mode = inode.admit(passed.is_some());
         drop(inodes);
         self.handles.lock().insert(fh, (id, mode));
         passed
@@ -86,15 +91,7 @@ impl IoModes {
         } else {
             None
         };
-        let mode = if shared.is_some() {
-            Mode::Passthrough
-        } else {
-            Mode::Other
-        };
-        match mode {
-            Mode::Passthrough => inode.passed += 1,
-            Mode::Other => inode.others += 1,
-        }
+        let mode = inode.admit(shared.is_some());
         drop(inodes);
         self.handles.lock().insert(fh, (id, mode));
         shared

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fuser::{FileHandle, FopenFlags, Generation, ReplyCreate, ReplyOpen};
 
 use super::adapter::Adapter;
-use super::answer::{answer, lifetime};
+use super::answer::answer;
 use super::convert;
 use crate::event::Caller;
 use crate::vfs::{NewEntry, OpenHow, is_control};
@@ -14,7 +14,8 @@ use crate::vfs::{NewEntry, OpenHow, is_control};
 /// open(2) that makes the file.
 pub(super) fn create(fs: &Adapter, new: &NewEntry<'_>, how: OpenHow, reply: ReplyCreate) {
     answer!(reply, fs.vfs.create(new, how), (found, opened) => {
-        let (attr, ttl) = (convert::attr(&found), lifetime(found.id));
+        let attr = convert::attr(&found);
+        let ttl = fs.lifetime(&attr);
         let (generation, fh) = (Generation(found.generation), FileHandle(opened.fh));
         if how.writable() {
             let direct = FopenFlags::FOPEN_DIRECT_IO;

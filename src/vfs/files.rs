@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use crate::backing::{self, FallocateFlags, OFlags};
+use crate::backing::{self, FallocateFlags, OFlags, Writer};
 use crate::control::Read;
 use crate::event::Caller;
 use crate::event_log::LogError;
@@ -85,7 +85,7 @@ impl Vfs {
             file: file.as_fd(),
             handle: Some(number),
             size: 0,
-            drop_set_id: group_of_ordinary(caller),
+            drop_set_id: ordinary_writer(caller),
         };
         self.recorder.apply(change, caller, |_| {})?;
         let opened = self.opened(id, file, how, caller)?;
@@ -177,7 +177,7 @@ impl Vfs {
             offset: (!how.append || how.via_mmap).then_some(offset),
             data,
             via_mmap: how.via_mmap,
-            drop_set_id: how.drop_set_id.then_some(file.caller.gid),
+            drop_set_id: how.drop_set_id.then(|| writer(&file.caller)),
         };
         let written = self
             .recorder
@@ -201,7 +201,7 @@ impl Vfs {
             mode: FallocateFlags::from_bits_retain(mode),
             offset,
             length,
-            drop_set_id: group_of_ordinary(&file.caller),
+            drop_set_id: ordinary_writer(&file.caller),
         };
         self.recorder
             .apply(change, &file.caller, |_| file.wrote())?;
@@ -222,7 +222,7 @@ impl Vfs {
             to: (target.as_fd(), to.1),
             handle: target.number(&self.recorder),
             length: usize::try_from(length.min(COPY_BYTES_MAX)).unwrap_or(usize::MAX),
-            drop_set_id: group_of_ordinary(&target.caller),
+            drop_set_id: ordinary_writer(&target.caller),
         };
         let copied: Written = self
             .recorder
@@ -298,7 +298,14 @@ impl Vfs {
     }
 }
 
-/// The group of a caller whose writes take set-id bits away; `None` for root, whose do not.
-pub(super) fn group_of_ordinary(caller: &Caller) -> Option<u32> {
-    (caller.uid != 0).then_some(caller.gid)
+fn writer(caller: &Caller) -> Writer {
+    Writer {
+        tid: caller.pid,
+        gid: caller.gid,
+    }
+}
+
+/// A caller whose writes take set-id bits away; `None` for root, whose do not.
+pub(super) fn ordinary_writer(caller: &Caller) -> Option<Writer> {
+    (caller.uid != 0).then(|| writer(caller))
 }
