@@ -162,6 +162,9 @@ impl Recorder {
             // An open file without a name is nobody's business; any other came unseen.
             return Ok((attr.nlink > 0).then(|| Odd::Way(entry.path())));
         };
+        if let Some(way) = tracked.other_way(key, entry) {
+            return Ok(Some(way));
+        }
         let difference = state.difference(&attr);
         if difference.is_none() && !state.unsure {
             return Ok(None);
@@ -197,6 +200,9 @@ impl Tracked {
         if !known.is_some_and(|state| state.unsure || state.identity == identity) {
             return Some(Odd::Way(dir.path()));
         }
+        if let Some(way) = self.other_way(key, dir) {
+            return Some(way);
+        }
         let known = self.catalog.child(key, bytes);
         if known.is_none() && !(expected && self.catalog.is_listed(key)) {
             return None;
@@ -208,6 +214,15 @@ impl Tracked {
         };
         let odd = self.catalog.differs(key, bytes, found.as_ref());
         odd.then(|| Odd::Name(key, name.to_owned()))
+    }
+
+    /// The way to an entry that stands elsewhere than the catalog says: it, or a directory above, has moved.
+    fn other_way(&self, key: u64, entry: &dyn Located) -> Option<Odd> {
+        let path = entry.path();
+        let mut places = self.catalog.places(key).into_iter();
+        let known = key == self.catalog.root()
+            || places.any(|(dir, name)| self.path_at(dir, &name) == path);
+        (!known).then_some(Odd::Way(path))
     }
 
     /// Whether a name of `key` that came, went or moved explains that only its change time differs.

@@ -287,7 +287,8 @@ impl Bed {
             }
             let names = match self.list(dir) {
                 Ok(names) => names,
-                Err(Errno::STALE) => continue,
+                // Gone, and its number may already be a file's.
+                Err(Errno::STALE | Errno::NOTDIR) => continue,
                 Err(errno) => panic!("{errno}"),
             };
             let mut odd: Vec<OsString> = names.iter().map(|(name, _)| name.clone()).collect();
