@@ -65,6 +65,13 @@ pub(super) fn open_log(dir: &Path) -> EventLog {
 impl Bed {
     /// A storage filled by `fill`, then scanned cold.
     pub(super) fn new(fill: impl FnOnce(&Path)) -> Bed {
+        let bed = Bed::cold(fill);
+        assert_eq!(bed.scan(How::Stat), 0, "a cold scan makes no events");
+        bed
+    }
+
+    /// A storage filled by `fill`, of which nothing is known yet.
+    pub(super) fn cold(fill: impl FnOnce(&Path)) -> Bed {
         let dir = tempfile::tempdir().unwrap();
         fill(dir.path());
         let log_dir = tempfile::tempdir().unwrap();
@@ -72,9 +79,7 @@ impl Bed {
         let root: OwnedFd = fs::File::open(dir.path()).unwrap().into();
         let attr = backing::attr_of(root.as_fd()).unwrap();
         let catalog = Catalog::new(&attr, RESERVED.as_bytes(), None);
-        let bed = Bed::with(dir, log_dir, log, catalog);
-        assert_eq!(bed.scan(How::Stat), 0, "a cold scan makes no events");
-        bed
+        Bed::with(dir, log_dir, log, catalog)
     }
 
     pub(super) fn with(
@@ -276,6 +281,14 @@ impl Bed {
 
     /// Walks everything, appearances first and what is missing at the end; gives the number of events.
     pub(super) fn scan(&self, how: How) -> usize {
+        let (found, busy) = self.scan_busy(how);
+        assert!(!busy);
+        found
+    }
+
+    /// As [`Bed::scan`], and whether something kept changing.
+    pub(super) fn scan_busy(&self, how: How) -> (usize, bool) {
+        let mut busy = false;
         let mut found = 0;
         let mut missing = Vec::new();
         let mut dirs = vec![self.catalog().root()];
@@ -302,7 +315,7 @@ impl Bed {
             for name in odd {
                 match self.recorder.observe(dir, &name, Source::Scan, how) {
                     Ok(observed) => {
-                        assert!(!observed.busy);
+                        busy |= observed.busy;
                         found += observed.found;
                         if observed.missing {
                             missing.push((!observed.replaced, dir, name));
@@ -333,9 +346,10 @@ impl Bed {
             }
         }
         if again {
-            found += self.scan(how);
+            let (more, still) = self.scan_busy(how);
+            (found, busy) = (found + more, busy | still);
         }
-        found
+        (found, busy)
     }
 
     fn list(&self, dir: u64) -> Result<Vec<(OsString, u64)>, Errno> {
