@@ -106,7 +106,11 @@ fn work_during_the_first_scan_is_not_found() {
                 work(who, &create, &rename, &|path| bed.remove(path).unwrap());
             });
         }
-        scope.spawn(|| (0..20).for_each(|_| drop(bed.scan_busy(How::Fill))));
+        scope.spawn(|| {
+            for _ in 0..20 {
+                bed.scan_busy(How::Fill);
+            }
+        });
     });
     bed.settle();
     bed.assert_same();
