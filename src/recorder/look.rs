@@ -32,6 +32,14 @@ pub enum Touch<'a> {
     NewName(&'a dyn Located, &'a OsStr),
 }
 
+/// What has to be recorded first, and needs other locks.
+enum Odd {
+    /// This name is not what the catalog says.
+    Name(u64, OsString),
+    /// Something on this path came unseen.
+    Way(Vec<u8>),
+}
+
 /// Most things one change touches.
 pub const TOUCHES_MAX: usize = 2;
 
@@ -42,30 +50,42 @@ impl Recorder {
         let Some(tracked) = &self.tracked else {
             return Ok(self.locks.hold(&scope));
         };
+        let mut way_looked = false;
         for _ in 0..LOOKS_MAX {
             let held = self.locks.hold(&scope);
-            let mut odd = None;
-            for touch in change.touches().iter().flatten() {
-                odd = match touch {
-                    Touch::Entry(entry, fd) => {
-                        self.look_at_entry(tracked, *entry, *fd)?;
-                        None
-                    }
-                    Touch::Name(dir, name) => tracked.odd_name(*dir, name, true),
-                    Touch::NewName(dir, name) => tracked.odd_name(*dir, name, false),
-                };
-                if odd.is_some() {
-                    break;
-                }
-            }
-            let Some((dir, name)) = odd else {
+            let Some(odd) = self.first_odd(tracked, change)? else {
                 return Ok(held);
             };
+            if matches!(odd, Odd::Way(_)) && std::mem::replace(&mut way_looked, true) {
+                // It led nowhere: the entry is on another filesystem, or moved again.
+                return Ok(held);
+            }
             // What must be held to record it is more than the change holds.
             drop(held);
-            self.record_odd_name(tracked, dir, &name)?;
+            match odd {
+                Odd::Name(dir, name) => self.record_odd_name(tracked, dir, &name)?,
+                Odd::Way(path) => self.record_way(tracked, &path)?,
+            }
         }
         Ok(self.locks.hold(&scope))
+    }
+
+    fn first_odd<C: Change>(
+        &self,
+        tracked: &Tracked,
+        change: &C,
+    ) -> Result<Option<Odd>, RecordError> {
+        for touch in change.touches().iter().flatten() {
+            let odd = match touch {
+                Touch::Entry(entry, fd) => self.look_at_entry(tracked, *entry, *fd)?,
+                Touch::Name(dir, name) => tracked.odd_name(*dir, name, true),
+                Touch::NewName(dir, name) => tracked.odd_name(*dir, name, false),
+            };
+            if odd.is_some() {
+                return Ok(odd);
+            }
+        }
+        Ok(None)
     }
 
     /// Tells `hook` what the look before a change found, so that kernel caches can be invalidated. It is called from
@@ -101,18 +121,30 @@ impl Recorder {
         }
     }
 
+    /// Records what came unseen on the way to `path`, so that nothing is told of an entry before its creation.
+    fn record_way(&self, tracked: &Tracked, path: &[u8]) -> Result<(), RecordError> {
+        let mut dir = tracked.catalog.root();
+        for name in path.split(|byte| *byte == b'/') {
+            if name != b"." {
+                self.record_odd_name(tracked, dir, OsStr::from_bytes(name))?;
+                match tracked.catalog.child(dir, name) {
+                    Some(child) => dir = child,
+                    None => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Compares an entry, whose lock is held, and records at once how it changed.
     fn look_at_entry(
         &self,
         tracked: &Tracked,
         entry: &dyn Located,
         fd: Option<BorrowedFd<'_>>,
-    ) -> Result<(), RecordError> {
+    ) -> Result<Option<Odd>, RecordError> {
         let catalog = &tracked.catalog;
         let key = catalog.key_of(&entry.identity());
-        let Some(state) = catalog.state(key) else {
-            return Ok(());
-        };
         let kept;
         let fd = match fd {
             Some(fd) => fd,
@@ -122,21 +154,25 @@ impl Recorder {
                     kept = descriptor;
                     kept.as_fd()
                 }
-                Err(_) => return Ok(()),
+                Err(_) => return Ok(None),
             },
         };
         let attr = backing::attr_of(fd)?;
-        if !state.is_of(&attr) {
-            return Ok(());
+        let Some(state) = catalog.state(key).filter(|state| state.is_of(&attr)) else {
+            // An open file without a name is nobody's business; any other came unseen.
+            return Ok((attr.nlink > 0).then(|| Odd::Way(entry.path())));
+        };
+        if let Some(way) = tracked.other_way(key, entry) {
+            return Ok(Some(way));
         }
         let difference = state.difference(&attr);
         if difference.is_none() && !state.unsure {
-            return Ok(());
+            return Ok(None);
         }
         let explained = difference.only_touched() && tracked.names_explain(key, &state, &attr);
         if difference.is_none() || explained {
             catalog.set(&State::of(&attr, state.hash, state.seq));
-            return Ok(());
+            return Ok(None);
         }
         let hash = read_under_lock(fd, &attr);
         let content = difference.content || (state.hash.is_some() && hash != state.hash);
@@ -149,17 +185,24 @@ impl Recorder {
         let kept = state.hash.filter(|_| !content);
         catalog.set(&State::of(&attr, hash.or(kept), seq));
         tracked.tell(stale_entry(tracked, key, content));
-        Ok(())
+        Ok(None)
     }
 }
 
 impl Tracked {
     /// The name, when what stands there is not what the catalog says. `expected` is whether something is to stand
     /// there; if not, the disk is only asked when the catalog knows better.
-    fn odd_name(&self, dir: &dyn Located, name: &OsStr, expected: bool) -> Option<(u64, OsString)> {
-        let key = self.catalog.key_of(&dir.identity());
+    fn odd_name(&self, dir: &dyn Located, name: &OsStr, expected: bool) -> Option<Odd> {
+        let identity = dir.identity();
+        let key = self.catalog.key_of(&identity);
         let bytes = name.as_bytes();
-        self.catalog.state(key)?;
+        let known = self.catalog.state(key);
+        if !known.is_some_and(|state| state.unsure || state.identity == identity) {
+            return Some(Odd::Way(dir.path()));
+        }
+        if let Some(way) = self.other_way(key, dir) {
+            return Some(way);
+        }
         let known = self.catalog.child(key, bytes);
         if known.is_none() && !(expected && self.catalog.is_listed(key)) {
             return None;
@@ -170,7 +213,16 @@ impl Tracked {
             Err(_) => return None,
         };
         let odd = self.catalog.differs(key, bytes, found.as_ref());
-        odd.then(|| (key, name.to_owned()))
+        odd.then(|| Odd::Name(key, name.to_owned()))
+    }
+
+    /// The way to an entry that stands elsewhere than the catalog says: it, or a directory above, has moved.
+    fn other_way(&self, key: u64, entry: &dyn Located) -> Option<Odd> {
+        let path = entry.path();
+        let mut places = self.catalog.places(key).into_iter();
+        let known = key == self.catalog.root()
+            || places.any(|(dir, name)| self.path_at(dir, &name) == path);
+        (!known).then_some(Odd::Way(path))
     }
 
     /// Whether a name of `key` that came, went or moved explains that only its change time differs.

@@ -20,7 +20,7 @@ use super::reach::Tracked;
 use super::{Located, RecordError, Recorder};
 use decide::decide;
 use record::Finding;
-use sight::{First, scope};
+use sight::scope;
 
 /// Times a name is looked at anew because it changed meanwhile. The last of them reads no content, so that only
 /// two calls lie between the looks.
@@ -154,7 +154,7 @@ impl Recorder {
         let at = place.descriptor()?;
         let at = (dir, at.as_fd());
         for look in 1..=LOOKS_MAX {
-            let First::Seen(sight) = tracked.see(at, name, how, look < LOOKS_MAX)? else {
+            let Some(sight) = tracked.see(at, name, how, look < LOOKS_MAX)? else {
                 continue;
             };
             let state = tracked.catalog.state(dir).ok_or(Errno::STALE)?;

@@ -1,8 +1,6 @@
 //! What was found becomes events, and the catalog follows each at once, so that a log that refuses one in the middle
 //! leaves a catalog that still differs from the disk in exactly what was not recorded.
 
-use std::os::unix::ffi::OsStrExt;
-
 use crate::backing::Attr;
 use crate::event::{Event, EventType, Op, Replaced, Seq, Source};
 
@@ -298,7 +296,7 @@ impl Tracked {
     }
 
     /// Path of `name` in the directory `dir`; the directory itself for `.`.
-    pub(super) fn path_at(&self, dir: u64, name: &[u8]) -> Vec<u8> {
+    pub(in super::super) fn path_at(&self, dir: u64, name: &[u8]) -> Vec<u8> {
         let mut path = self.catalog.path(dir).unwrap_or_default();
         if name == b"." {
             return path;
@@ -308,7 +306,7 @@ impl Tracked {
         } else {
             path.push(b'/');
         }
-        path.extend_from_slice(std::ffi::OsStr::from_bytes(name).as_bytes());
+        path.extend_from_slice(name);
         path
     }
 }

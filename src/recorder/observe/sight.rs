@@ -14,35 +14,28 @@ use super::super::{Located, Scope, Tree};
 use super::How;
 use super::decide::{Elsewhere, Sight};
 
-/// What a look without locks gave.
-pub(super) enum First {
-    /// This.
-    Seen(Sight),
-    /// It changed while it was read.
-    Moved,
-}
-
 impl Tracked {
     /// Looks at `name` in the directory `dir`, open at `at`; with `read` its content is read where `how` asks for it.
+    /// `None` when it changed while it was read.
     pub(super) fn see(
         &self,
         (dir, at): (u64, BorrowedFd<'_>),
         name: &OsStr,
         how: How,
         read: bool,
-    ) -> Result<First, Errno> {
+    ) -> Result<Option<Sight>, Errno> {
         let mut sight = self.see_names(dir, at, name)?;
         let Some(attr) = &sight.found else {
-            return Ok(First::Seen(sight));
+            return Ok(Some(sight));
         };
         if read && self.wants_content(&sight, attr, how) {
             match digest(at, name, attr) {
                 Digest::Hash(hash) => sight.hash = Some(hash),
                 Digest::None => {}
-                Digest::Moved => return Ok(First::Moved),
+                Digest::Moved => return Ok(None),
             }
         }
-        Ok(First::Seen(sight))
+        Ok(Some(sight))
     }
 
     /// Whether the same is seen again, now that it cannot be changed through the mount any more.

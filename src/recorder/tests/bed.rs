@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,9 +12,11 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::super::catalog::{Catalog, State};
-use super::super::change::{Create, Mkdir, Rename, Rmdir, UmaskedMode, Unlink, Write};
+use super::super::change::{
+    Create, Link, Mkdir, Rename, Rmdir, SetAttributes, UmaskedMode, Unlink, Write,
+};
 use super::super::{Descriptor, How, Located, Observed, RecordError, Recorder, Tree};
-use crate::backing::{self, Attr, DirReader, Errno, Identity, OFlags};
+use crate::backing::{self, Attr, DirReader, Errno, Identity, OFlags, Times};
 use crate::event::{Caller, Seq, Source};
 use crate::event_log::{Chunk, DirStorage, EventLog, Options};
 use crate::health::Health;
@@ -62,6 +65,13 @@ pub(super) fn open_log(dir: &Path) -> EventLog {
 impl Bed {
     /// A storage filled by `fill`, then scanned cold.
     pub(super) fn new(fill: impl FnOnce(&Path)) -> Bed {
+        let bed = Bed::cold(fill);
+        assert_eq!(bed.scan(How::Stat), 0, "a cold scan makes no events");
+        bed
+    }
+
+    /// A storage filled by `fill`, of which nothing is known yet.
+    pub(super) fn cold(fill: impl FnOnce(&Path)) -> Bed {
         let dir = tempfile::tempdir().unwrap();
         fill(dir.path());
         let log_dir = tempfile::tempdir().unwrap();
@@ -69,9 +79,7 @@ impl Bed {
         let root: OwnedFd = fs::File::open(dir.path()).unwrap().into();
         let attr = backing::attr_of(root.as_fd()).unwrap();
         let catalog = Catalog::new(&attr, RESERVED.as_bytes(), None);
-        let bed = Bed::with(dir, log_dir, log, catalog);
-        assert_eq!(bed.scan(How::Stat), 0, "a cold scan makes no events");
-        bed
+        Bed::with(dir, log_dir, log, catalog)
     }
 
     pub(super) fn with(
@@ -202,23 +210,85 @@ impl Bed {
         self.recorder.apply(change, &caller(), |_| {}).map(drop)
     }
 
-    /// Observes one name, as a hint would make the engine do, and settles it at once.
-    pub(super) fn observe(&self, path: &str) -> Observed {
+    pub(super) fn link(&self, from: &str, to: &str) -> Result<(), RecordError> {
+        let entry = self.at(Path::new(from));
+        let (dir, name) = self.split(to);
+        let change = Link {
+            entry: &entry,
+            dir: &dir,
+            name: &name,
+        };
+        self.recorder.apply(change, &caller(), |_| {}).map(drop)
+    }
+
+    pub(super) fn chmod(&self, path: &str, mode: u32) -> Result<(), RecordError> {
+        let entry = self.at(Path::new(path));
+        let change = SetAttributes {
+            entry: &entry,
+            mode: Some(mode),
+            uid: None,
+            gid: None,
+            times: Times::default(),
+        };
+        self.recorder.apply(change, &caller(), |_| {}).map(drop)
+    }
+
+    /// Observes one name, as a hint makes the engine do; gives the number of events.
+    pub(super) fn hint(&self, path: &str) -> usize {
         let (dir, name) = self.split(path);
         let key = self.catalog().key_of(&dir.identity);
-        let mut observed = self
-            .recorder
-            .observe(key, &name, Source::Watch, How::Stat)
-            .unwrap();
-        if observed.missing {
-            let gone = self.recorder.observe_gone(key, &name, Source::Watch);
-            observed.add(gone.unwrap());
+        let look = self.recorder.observe(key, &name, Source::Watch, How::Stat);
+        match look {
+            Ok(observed) => observed.found,
+            // A directory that came unseen.
+            Err(RecordError::Storage(Errno::STALE)) => 0,
+            Err(error) => panic!("{error}"),
         }
-        observed
+    }
+
+    /// Scans until nothing is found any more.
+    pub(super) fn settle(&self) {
+        const SCANS_MAX: usize = 10;
+        for _ in 0..SCANS_MAX {
+            if self.scan(How::Stat) == 0 {
+                return;
+            }
+        }
+        panic!("every scan finds something");
+    }
+
+    /// Everything that a scan compares, by path.
+    pub(super) fn fingerprint(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut dirs = vec![self.dir.path().to_owned()];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                let meta = path.symlink_metadata().unwrap();
+                let times = (meta.ctime(), meta.ctime_nsec(), meta.mtime_nsec());
+                let seen = if meta.is_dir() {
+                    dirs.push(path.clone());
+                    format!("{} {}", meta.ino(), meta.mode())
+                } else {
+                    format!("{} {} {times:?}", meta.ino(), meta.mode())
+                };
+                lines.push(format!("{} {seen}", path.display()));
+            }
+        }
+        lines.sort();
+        lines
     }
 
     /// Walks everything, appearances first and what is missing at the end; gives the number of events.
     pub(super) fn scan(&self, how: How) -> usize {
+        let (found, busy) = self.scan_busy(how);
+        assert!(!busy);
+        found
+    }
+
+    /// As [`Bed::scan`], and whether something kept changing.
+    pub(super) fn scan_busy(&self, how: How) -> (usize, bool) {
+        let mut busy = false;
         let mut found = 0;
         let mut missing = Vec::new();
         let mut dirs = vec![self.catalog().root()];
@@ -230,7 +300,8 @@ impl Bed {
             }
             let names = match self.list(dir) {
                 Ok(names) => names,
-                Err(Errno::STALE) => continue,
+                // Gone, and its number may already be a file's.
+                Err(Errno::STALE | Errno::NOTDIR) => continue,
                 Err(errno) => panic!("{errno}"),
             };
             let mut odd: Vec<OsString> = names.iter().map(|(name, _)| name.clone()).collect();
@@ -244,7 +315,7 @@ impl Bed {
             for name in odd {
                 match self.recorder.observe(dir, &name, Source::Scan, how) {
                     Ok(observed) => {
-                        assert!(!observed.busy);
+                        busy |= observed.busy;
                         found += observed.found;
                         if observed.missing {
                             missing.push((!observed.replaced, dir, name));
@@ -275,9 +346,10 @@ impl Bed {
             }
         }
         if again {
-            found += self.scan(how);
+            let (more, still) = self.scan_busy(how);
+            (found, busy) = (found + more, busy | still);
         }
-        found
+        (found, busy)
     }
 
     fn list(&self, dir: u64) -> Result<Vec<(OsString, u64)>, Errno> {

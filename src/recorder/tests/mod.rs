@@ -2,6 +2,7 @@
 
 mod bed;
 mod behind;
+mod crowd;
 mod random;
 mod saved;
 mod through;
