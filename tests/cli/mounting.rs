@@ -179,6 +179,41 @@ fn the_helper_of_mount_works() {
     });
 }
 
+/// In a mount namespace of its own: the helper where mount(8) looks for it, then a mount, a line of fstab, and their
+/// ends. $1 is the place, $2 the helper, $3 the program.
+const BY_THE_SYSTEM: &str = r#"
+mount -t tmpfs none "$1"; cd "$1"; mkdir s m; cp -a "$(readlink -f /sbin)" sbin
+cp "$2" sbin/mount.hippofs; cp "$3" sbin/hippofs; mount --bind sbin "$(readlink -f /sbin)"
+mount -t hippofs "$1/s" "$1/m" -o allow_other,nodev,sync_interval=1s
+echo x > m/a; grep -c "allow_other" /proc/self/mountinfo; umount m
+printf '%s %s hippofs supervise,noauto,nofail 0 0\n' "$1/s" "$1/m" > fstab
+mount -T fstab "$1/m"; rm m/a; cat m/.hippofs/events; hippofs unmount m; ls s
+"#;
+
+#[test]
+fn mount_of_the_system_mounts_it() {
+    let case = Case::new();
+    let place = case.native().canonicalize().unwrap();
+    let helper = Path::new(env!("CARGO_MANIFEST_DIR")).join("mount/mount.hippofs");
+    let mut shell = Command::new("unshare");
+    shell
+        .args(["--mount", "sh", "-euc", BY_THE_SYSTEM, "sh"])
+        .arg(place)
+        .arg(helper)
+        .arg(hippofs::PROGRAM);
+    let said = process::run(&mut shell).success();
+    let lines: Vec<_> = said.lines().collect();
+    assert!(
+        lines[0].parse::<u32>().is_ok_and(|count| count > 0),
+        "{said}"
+    );
+    let events = events::parse((lines[1..].join("\n") + "\n").as_bytes());
+    assert_eq!(
+        events::briefs(&events),
+        ["create a", "write a @0+2", "close a", "unlink a"]
+    );
+}
+
 #[test]
 fn a_relative_path_is_as_good() {
     let case = Case::new();

@@ -43,6 +43,7 @@ fn an_event_names_its_session() {
 fn another_session_sees_each_event_when_the_call_has_returned() {
     let case = Case::new();
     let mount = case.mount();
+    let _quiet = process::quiet();
     for i in 0..100 {
         let before = mount.head();
         fs::write(mount.path("a"), format!("{i}")).unwrap();
