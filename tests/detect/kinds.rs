@@ -17,7 +17,13 @@ fn every_kind_of_change_is_found_as_what_it_is() {
     covered(&mount);
     let at = |name: &str| case.storage().join(name);
     let check = |work: &dyn Fn(), expected: &[&str]| {
-        assert_eq!(found(&mount, work), expected);
+        let mut found = found(&mount, work);
+        // What takes two calls may be seen between them.
+        found.dedup_by(|later, before| {
+            let path = |brief: &str| brief.split_once(" watch ").map(|(_, path)| path.to_owned());
+            later.starts_with("modified") && path(later) == path(before)
+        });
+        assert_eq!(found, expected);
     };
 
     check(
@@ -137,13 +143,15 @@ fn a_tree_made_or_moved_in_at_once_is_found_with_all_it_holds() {
         fs::rename(&outside, case.storage().join("in")).unwrap()
     });
     assert_eq!(found_moved.len(), 2 + 3 * 20, "{found_moved:?}");
-    let found_made = found(&mount, || {
+    let mut found_made = found(&mount, || {
         for n in 0..20 {
             let dir = case.storage().join(format!("made/b{n}/c"));
             fs::create_dir_all(&dir).unwrap();
             fs::write(dir.join("f"), "x").unwrap();
         }
     });
+    // A file may have been found between its making and its writing.
+    found_made.retain(|brief| !brief.starts_with("modified"));
     assert_eq!(found_made.len(), 1 + 3 * 20, "{found_made:?}");
     let found_gone = found(&mount, || {
         fs::remove_dir_all(case.storage().join("in")).unwrap();

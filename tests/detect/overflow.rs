@@ -55,6 +55,13 @@ fn an_overflow_is_a_gap_and_everything_is_found_by_a_scan() {
     });
     assert_eq!(replay(&mount.events()), on_disk(&case.storage()));
     let found = found_since(&mount, before);
-    assert_eq!(found.len(), 3005, "each file and directory once");
+    let created = found
+        .iter()
+        .filter(|brief| brief.starts_with("created"))
+        .count();
+    assert_eq!(created, 3005, "each file and directory once");
+    // A file may have been found between its making and its writing.
+    let others = |brief: &&String| !brief.starts_with("created") && !brief.starts_with("modified");
+    assert_eq!(found.iter().find(others), None);
     assert_eq!(reconcile(&mount, "", true)["found"], 0);
 }
