@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::{covered, found, reconcile};
 use crate::support::case::Case;
+use crate::support::hippofs::Mount;
 
 #[test]
 fn every_kind_of_change_is_found_as_what_it_is() {
@@ -15,16 +16,15 @@ fn every_kind_of_change_is_found_as_what_it_is() {
     fs::write(case.storage().join("dir/inner"), "x").unwrap();
     let mount = case.mount();
     covered(&mount);
+    changes_of_files(&case, &mount);
+    changes_of_directories(&case, &mount);
+    assert_eq!(reconcile(&mount, "", true)["found"], 0);
+    assert_eq!(mount.status()["missed_events"], 0);
+}
+
+fn changes_of_files(case: &Case, mount: &Mount) {
     let at = |name: &str| case.storage().join(name);
-    let check = |work: &dyn Fn(), expected: &[&str]| {
-        let mut found = found(&mount, work);
-        // What takes two calls may be seen between them.
-        found.dedup_by(|later, before| {
-            let path = |brief: &str| brief.split_once(" watch ").map(|(_, path)| path.to_owned());
-            later.starts_with("modified") && path(later) == path(before)
-        });
-        assert_eq!(found, expected);
-    };
+    let check = |work: &dyn Fn(), expected: &[&str]| assert_eq!(merged(mount, work), expected);
 
     check(
         &|| fs::write(at("new"), "1").unwrap(),
@@ -69,6 +69,12 @@ fn every_kind_of_change_is_found_as_what_it_is() {
         &|| fs::remove_file(at("second")).unwrap(),
         &["deleted watch second"],
     );
+}
+
+fn changes_of_directories(case: &Case, mount: &Mount) {
+    let at = |name: &str| case.storage().join(name);
+    let check = |work: &dyn Fn(), expected: &[&str]| assert_eq!(merged(mount, work), expected);
+
     check(
         &|| fs::create_dir(at("empty")).unwrap(),
         &["created watch empty"],
@@ -95,8 +101,17 @@ fn every_kind_of_change_is_found_as_what_it_is() {
         &|| std::os::unix::fs::symlink("x", at("link")).unwrap(),
         &["created watch link"],
     );
-    assert_eq!(reconcile(&mount, "", true)["found"], 0);
-    assert_eq!(mount.status()["missed_events"], 0);
+}
+
+/// What was found of `work`; what takes two calls, and may be seen between them, as one.
+#[track_caller]
+fn merged(mount: &Mount, work: &dyn Fn()) -> Vec<String> {
+    let mut found = found(mount, work);
+    found.dedup_by(|later, before| {
+        let path = |brief: &str| brief.split_once(" watch ").map(|(_, path)| path.to_owned());
+        later.starts_with("modified") && path(later) == path(before)
+    });
+    found
 }
 
 #[test]
