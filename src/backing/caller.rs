@@ -59,6 +59,34 @@ impl Drop for AsCaller {
     }
 }
 
+/// An ordinary user who writes, as far as set-group-id bits go.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer {
+    /// Thread id.
+    pub tid: u32,
+    /// Group it writes with.
+    pub gid: u32,
+}
+
+impl Writer {
+    /// Whether it belongs to `group`, by its own group or a further one; of a thread that is gone only its own is known.
+    #[must_use]
+    pub fn is_member(self, group: u32) -> bool {
+        let listed = || {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", self.tid)).ok()?;
+            let groups = status
+                .lines()
+                .find_map(|line| line.strip_prefix("Groups:"))?;
+            Some(
+                groups
+                    .split_ascii_whitespace()
+                    .any(|gid| gid.parse() == Ok(group)),
+            )
+        };
+        self.gid == group || listed().unwrap_or(false)
+    }
+}
+
 /// setfsuid(2) to another user drops every file capability; takes back the ones that reach, not those that would
 /// make the entry differ from one the caller makes (`CAP_FSETID` keeps set-id bits, `CAP_CHOWN` is not needed).
 fn keep_reach() {

@@ -12,7 +12,7 @@ mod object;
 pub mod sys;
 
 pub use attr::{Attr, Identity, Time};
-pub use caller::{AsCaller, own_mask};
+pub use caller::{AsCaller, Writer, own_mask};
 pub use directory::{DirEntry, DirReader};
 pub use entry::{
     create, exchange, exists, link, lookup, mkdir, mknod, open_entry, open_handle, rename, rmdir,

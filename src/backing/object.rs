@@ -11,7 +11,7 @@ use rustix::fs::{
 };
 use rustix::io::ReadWriteFlags;
 
-use super::{Attr, Errno, Time};
+use super::{Attr, Errno, Time, Writer};
 
 pub use rustix::fs::XattrFlags;
 
@@ -122,12 +122,13 @@ pub fn truncate(fd: BorrowedFd<'_>, size: u64) -> Result<(), Errno> {
     rustix::fs::ftruncate(fd, size)
 }
 
-/// Drops the set-user-id bit, the set-group-id bit of an executable and file capabilities, as the kernel does when
-/// an ordinary user writes. Says whether anything was dropped. Any descriptor.
+/// Drops the set-user-id bit, the set-group-id bit and file capabilities as the kernel does when an ordinary user
+/// writes: a set-group-id bit without execute permission stays for members of the file's group. Says whether anything
+/// was dropped. Any descriptor.
 ///
 /// # Errors
 /// As statx(2), chmod(2).
-pub fn drop_set_id(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+pub fn drop_set_id(fd: BorrowedFd<'_>, writer: Writer) -> Result<bool, Errno> {
     const SET_UID: u32 = 0o4000;
     const SET_GID: u32 = 0o2000;
     const GROUP_EXECUTE: u32 = 0o0010;
@@ -136,7 +137,9 @@ pub fn drop_set_id(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
         return Ok(false);
     }
     let mut kept = attr.perm & !SET_UID;
-    if attr.perm & GROUP_EXECUTE != 0 {
+    let set_gid = attr.perm & SET_GID != 0;
+    let dropped = set_gid && (attr.perm & GROUP_EXECUTE != 0 || !writer.is_member(attr.gid));
+    if dropped {
         kept &= !SET_GID;
     }
     if kept != attr.perm {
@@ -146,22 +149,17 @@ pub fn drop_set_id(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(capability || kept != attr.perm)
 }
 
-/// Fills `buffer` from `offset` on, short only at the end of the file.
+/// Reads into `buffer` from `offset` on; short only at the end of the file, where an ordinary file's read ends too.
 ///
 /// # Errors
-/// As pread(2), when nothing was read.
+/// As pread(2).
 pub fn read_at(fd: BorrowedFd<'_>, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
-    let mut done = 0;
-    while done < buffer.len() {
-        match rustix::io::pread(fd, &mut buffer[done..], offset + done as u64) {
-            Ok(0) => break,
-            Ok(count) => done += count,
+    loop {
+        match rustix::io::pread(fd, &mut *buffer, offset) {
             Err(Errno::INTR) => {}
-            Err(_) if done > 0 => break,
-            Err(error) => return Err(error),
+            answer => return answer,
         }
     }
-    Ok(done)
 }
 
 /// Writes `data` at `offset`; short only when the storage takes no more.

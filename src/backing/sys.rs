@@ -26,26 +26,14 @@ pub fn unshare_fs() -> io::Result<()> {
     }
 }
 
-/// Lets `fd` pass to the programs this process starts.
-///
-/// # Errors
-/// As fcntl(2).
-pub fn keep_on_exec(fd: std::os::fd::BorrowedFd<'_>) -> io::Result<()> {
-    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).map_err(Into::into)
-}
-
-/// Takes over a descriptor this process was started with.
-///
-/// # Errors
-/// EBADF when no such descriptor is open.
-pub fn inherited_fd(number: i32) -> io::Result<std::os::fd::OwnedFd> {
-    use std::os::fd::FromRawFd;
-    // SAFETY: F_GETFD only asks whether the number is an open descriptor.
-    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
-        return Err(io::Error::last_os_error());
+/// Keeps every descriptor but the standard three from the programs this process starts. A daemon that inherits a
+/// pipe of its caller's would keep that caller waiting for its end.
+pub fn keep_descriptors_from_programs() {
+    const FIRST: libc::c_uint = 3;
+    let flags = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
+    // SAFETY: only the close-on-exec flag of open descriptors changes; kernels that do not know the call refuse it,
+    // and then descriptors pass on as they would have.
+    unsafe {
+        libc::close_range(FIRST, libc::c_uint::MAX, flags);
     }
-    // SAFETY: the number is open (asked above) and was handed to this process by its parent for this use alone.
-    let fd = unsafe { std::os::fd::OwnedFd::from_raw_fd(number) };
-    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
-    Ok(fd)
 }

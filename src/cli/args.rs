@@ -111,9 +111,11 @@ pub struct MountOptions {
     /// Remove events when they are older than this [default: 7d]
     #[arg(long, value_name = "TIME", value_parser = values::retain_age)]
     pub retain_age: Option<Duration>,
-    /// Never let the kernel read files straight from the storage
+    /// Let the kernel read files that are only read straight from the storage, at native speed; a read-only mount always
+    /// does. While a file is read so, a shared writable mapping made by another session goes past the mount and has no
+    /// event: without this option there is no such way past it
     #[arg(long)]
-    pub no_passthrough: bool,
+    pub passthrough: bool,
     /// Write the daemon's messages to the end of this file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub log_file: Option<PathBuf>,

@@ -10,7 +10,6 @@ use serde_json::Value;
 use crate::daemon::mounts;
 
 use super::error::CliError;
-use super::mount::target::resolve_last;
 
 /// The control directory's name in the root of a mount.
 const CONTROL_DIR: &str = ".hippofs";
@@ -47,7 +46,7 @@ impl Root {
         if mounts::is_dead(path) {
             return Err(gone());
         }
-        let start = resolve_last(path).map_err(CliError::reading(path))?;
+        let start = nearest(path).map_err(CliError::reading(path))?;
         for dir in start.ancestors() {
             let control = dir.join(CONTROL_DIR).join("control");
             match std::fs::metadata(&control) {
@@ -161,6 +160,23 @@ impl Control {
             said("hint", "see .hippofs/help"),
         )
     }
+}
+
+/// `path` as far as it exists, without symbolic links.
+fn nearest(path: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    let mut error = io::ErrorKind::NotFound.into();
+    for dir in path.ancestors() {
+        match dir.canonicalize() {
+            Ok(dir) => return Ok(dir),
+            Err(refused) => error = refused,
+        }
+        let missing = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+        if !missing.contains(&error.kind()) {
+            break;
+        }
+    }
+    Err(error)
 }
 
 fn is_mount(dir: &Path) -> bool {

@@ -63,6 +63,7 @@ impl CliError {
                     "the daemon of this mount is gone: mount it again, or run `hippofs unmount`"
                 }
                 Some(libc::EACCES | libc::EPERM) => "ask the owner of the mount, or be root",
+                Some(libc::ENOENT | libc::ENOTDIR) => "see the spelling",
                 _ => "see the daemon's messages",
             };
             CliError::failed(path.display().to_string(), error, hint)

@@ -22,6 +22,7 @@ pub(super) fn man(args: &ManArgs) -> Result<Exit, CliError> {
     };
     let mut roff = Vec::new();
     clap_mangen::Man::new(page)
+        .source(concat!("hippofs ", env!("CARGO_PKG_VERSION")))
         .render(&mut roff)
         .map_err(CliError::output)?;
     print(&roff)

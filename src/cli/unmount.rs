@@ -1,15 +1,17 @@
 //! `hippofs unmount`: takes a mount away and returns when its daemon has put everything on disk and is gone.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::daemon::DaemonError;
 use crate::daemon::holders::holders_of;
-use crate::daemon::{DaemonError, mounts};
+use crate::daemon::mounts::{self, Mount};
 
 use super::args::UnmountArgs;
 use super::client::Root;
@@ -17,44 +19,66 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::mount::target::resolve_last;
 
-/// How long a daemon may take to say who it is. One that hangs must not keep its mount from being taken away.
-const ANSWER: Duration = Duration::from_secs(2);
+/// How long a daemon may take to say who it is: it answers in well under a millisecond when all is well.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long a supervisor may take to start a dead daemon again: a second, and what a busy machine adds.
+const REVIVAL: Duration = Duration::from_millis(1500);
 /// How long a daemon may flush. What it holds is at most one sync interval of log, so this is a stuck disk.
 const FLUSH: Duration = Duration::from_secs(120);
 /// Holders named in a message; the rest is counted.
 const HOLDERS_SHOWN_MAX: usize = 8;
 
 pub(super) fn run(args: &UnmountArgs) -> Result<Exit, CliError> {
-    let mountpoint = mount_at(&args.mountpoint)?;
+    let mount = mount_at(&args.mountpoint)?;
+    let mountpoint = mount.mountpoint;
     // Nobody's working directory may keep the mount busy, least of all this program's own.
     let _ = std::env::set_current_dir("/");
-    if mounts::is_dead(&mountpoint) {
-        mounts::detach(&mountpoint).map_err(|error| refused(&mountpoint, &error))?;
-        return Ok(Exit::Success);
-    }
-    let daemon = daemon_of(&mountpoint);
+    let daemon = match ask_until_alive(&mountpoint) {
+        Answer::Dead => {
+            mounts::detach(&mountpoint).map_err(|error| refused(&mountpoint, &error))?;
+            return Ok(Exit::Success);
+        }
+        Answer::Alive(daemon) => Some(daemon),
+        Answer::Unknown => None,
+        Answer::Silent => {
+            let why = "its daemon does not answer";
+            let hint = "see what its storage waits for, or kill the daemon (SIGKILL loses no event) and try again";
+            return Err(CliError::failed(
+                mountpoint.display().to_string(),
+                why,
+                hint,
+            ));
+        }
+    };
     if let Err(error) = mounts::unmount(&mountpoint) {
         if error.raw_os_error() == Some(libc::EBUSY) {
             return Err(busy(&mountpoint));
         }
         return Err(refused(&mountpoint, &error));
     }
-    if let Some(daemon) = daemon {
+    // Over the storage itself the lock can be seen only now.
+    if let Some(daemon) = daemon.or_else(|| lock_holder(Path::new(&mount.source))) {
         wait_for_end(&daemon, &mountpoint)?;
     }
     Ok(Exit::Success)
 }
 
 /// The mount point that `given` names: itself, or a symbolic link to it. Nothing above it is taken for it.
-fn mount_at(given: &Path) -> Result<PathBuf, CliError> {
+fn mount_at(given: &Path) -> Result<Mount, CliError> {
     let failed =
         |why: String, hint: String| CliError::failed(given.display().to_string(), why, hint);
+    let proc = || DaemonError::io("/proc/self/mountinfo", "mount /proc");
+    // Taken as it stands where it is a mount point: resolving it would ask a daemon that may hang.
+    if let Ok(path) = std::path::absolute(given)
+        && let Some(mount) = mounts::at(&path).map_err(proc())?.filter(Mount::is_hippofs)
+    {
+        return Ok(mount);
+    }
     let path =
         resolve_last(given).map_err(|error| failed(error.to_string(), "see the path".into()))?;
-    let proc = DaemonError::io("/proc/self/mountinfo", "mount /proc");
-    let holder = mounts::holding(&path).map_err(proc)?;
+    let holder = mounts::holding(&path).map_err(proc())?;
     match holder {
-        Some(mount) if mount.mountpoint == path && mount.is_hippofs() => Ok(path),
+        Some(mount) if mount.mountpoint == path && mount.is_hippofs() => Ok(mount),
         Some(mount) if mount.is_hippofs() => {
             let at = mount.mountpoint.display();
             Err(failed(
@@ -73,29 +97,71 @@ fn mount_at(given: &Path) -> Result<PathBuf, CliError> {
     }
 }
 
-/// The process that serves a mount, by its own word; `None` when it does not answer, or has no such name here because
-/// it lives in another pid namespace.
-fn daemon_of(mountpoint: &Path) -> Option<OwnedFd> {
+/// What a mount says of its daemon.
+enum Answer {
+    /// It is gone.
+    Dead,
+    /// This process.
+    Alive(OwnedFd),
+    /// It does not answer this user, or has no such number here because it lives in another pid namespace.
+    Unknown,
+    /// It does not answer in time; the question itself now keeps the mount busy.
+    Silent,
+}
+
+/// Asks a dead mount again for as long as a supervisor may take to bring it back: taken away now, it would return.
+fn ask_until_alive(mountpoint: &Path) -> Answer {
+    let until = Instant::now() + REVIVAL;
+    loop {
+        match ask(mountpoint) {
+            Answer::Dead if Instant::now() < until => std::thread::sleep(REVIVAL / 30),
+            answer => return answer,
+        }
+    }
+}
+
+/// Asks on a thread of its own, since a daemon that hangs lets its callers hang.
+fn ask(mountpoint: &Path) -> Answer {
     let (sender, receiver) = mpsc::channel();
     let path = mountpoint.to_path_buf();
-    let ask = move || {
-        let pid = Root::of(&path)
-            .and_then(|root| root.status())
-            .ok()?
-            .get("pid")?
-            .as_i64()?;
-        let pidfd = pidfd_open(
-            Pid::from_raw(i32::try_from(pid).ok()?)?,
-            PidfdFlags::empty(),
-        )
-        .ok()?;
-        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        (comm.trim_end() == "hippofs").then_some(pidfd)
+    let answer = move || {
+        if mounts::is_dead(&path) {
+            return Answer::Dead;
+        }
+        let status = Root::of(&path).and_then(|root| root.status());
+        let pid = status.ok().and_then(|status| status.get("pid")?.as_u64());
+        pid.and_then(|pid| hippofs_process(u32::try_from(pid).ok()?))
+            .map_or(Answer::Unknown, Answer::Alive)
     };
-    std::thread::Builder::new()
-        .spawn(move || sender.send(ask()))
-        .ok()?;
-    receiver.recv_timeout(ANSWER).ok().flatten()
+    match std::thread::Builder::new().spawn(move || sender.send(answer())) {
+        Ok(_) => receiver.recv_timeout(ANSWER).unwrap_or(Answer::Silent),
+        Err(_) => Answer::Unknown,
+    }
+}
+
+/// The process that holds the lock of an unmounted storage's store, where its state lies in the storage. Nobody's lock
+/// is tried: a daemon that is just starting could meet it.
+fn lock_holder(storage: &Path) -> Option<OwnedFd> {
+    let lock = storage.join(".hippofs/lock");
+    let pid: u32 = std::fs::read_to_string(&lock).ok()?.trim().parse().ok()?;
+    let inode = format!(":{} ", std::fs::metadata(&lock).ok()?.ino());
+    let holder = format!(" {pid} ");
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let held = locks
+        .lines()
+        .any(|line| line.contains("FLOCK") && line.contains(&holder) && line.contains(&inode));
+    held.then(|| hippofs_process(pid)).flatten()
+}
+
+/// A process, if it is one of ours and not another that the number has gone to.
+fn hippofs_process(pid: u32) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(
+        Pid::from_raw(i32::try_from(pid).ok()?)?,
+        PidfdFlags::empty(),
+    )
+    .ok()?;
+    let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    (comm.trim_end() == "hippofs").then_some(pidfd)
 }
 
 fn wait_for_end(daemon: &OwnedFd, mountpoint: &Path) -> Result<(), CliError> {
@@ -143,7 +209,7 @@ fn busy(mountpoint: &Path) -> CliError {
 fn refused(mountpoint: &Path, error: &std::io::Error) -> CliError {
     let hint = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => "unmount it as its owner or as root",
-        _ => "see `findmnt` and the daemon's messages",
+        _ => "unmount it as its owner or as root; `findmnt` shows who that is",
     };
     CliError::failed(mountpoint.display().to_string(), error, hint)
 }

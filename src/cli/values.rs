@@ -269,7 +269,10 @@ mod tests {
     #[test]
     fn ranges_are_said() {
         assert_eq!(segment_bytes("1K"), Err("it must be from 64K to 1G".into()));
-        assert_eq!(sync_interval("0s"), Err("it must be from 1ms to 1h".into()));
+        assert_eq!(
+            sync_interval("0s"),
+            Err("it must be from 10ms to 1h".into())
+        );
         assert_eq!(sync_interval("1s"), Ok(Duration::from_secs(1)));
     }
 

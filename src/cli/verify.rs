@@ -33,6 +33,8 @@ struct Report {
     last: Option<Seq>,
     problems: VecDeque<String>,
     problem_count: u64,
+    /// Holes that the log itself has said; they are no new damage.
+    known: Vec<String>,
 }
 
 impl Report {
@@ -113,6 +115,7 @@ fn verify_files(log: &Path) -> Result<Report, CliError> {
     for problem in found.problems {
         report.problem(problem);
     }
+    report.known = found.known;
     Ok(report)
 }
 
@@ -173,6 +176,9 @@ fn print(report: &Report) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for problem in &report.problems {
         writeln!(out, "problem: {}", human::one_line(problem))?;
+    }
+    for known in report.known.iter().take(PROBLEMS_SHOWN_MAX) {
+        writeln!(out, "known: {}", human::one_line(known))?;
     }
     let hidden = report.problem_count - report.problems.len() as u64;
     if hidden > 0 {

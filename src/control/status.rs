@@ -78,6 +78,7 @@ fn render(facts: &Facts, numbers: &Numbers) -> String {
         "head": numbers.head.0,
         "oldest": numbers.oldest.0,
         "durable": numbers.durable.0,
+        "pid": std::process::id(),
         "primary_events": numbers.primary_events(),
         "missed_events": 0,
         "miss_rate_percent": null,

@@ -124,10 +124,8 @@ impl Stream {
     /// Whether a read would have bytes or the end of the file at once. It does a bounded amount of work and may say yes
     /// where a read then finds nothing, but never no where there is something.
     pub fn readable(&self) -> bool {
-        // Whoever holds the lock is reading at this moment.
-        let Some(mut state) = self.state.try_lock() else {
-            return true;
-        };
+        // Whoever holds the lock does a bounded amount of work.
+        let mut state = self.state.lock();
         if !state.is_drained() {
             return true;
         }

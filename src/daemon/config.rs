@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::event_log;
 
-/// Shortest `--sync-interval`: below it the log would be syncing all the time.
-pub const SYNC_INTERVAL_MIN: Duration = Duration::from_millis(1);
+/// Shortest `--sync-interval`: as the log has it; below it the disk would only be busy.
+pub const SYNC_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// Longest `--sync-interval`: beyond it a power loss costs more than anyone means to risk.
 pub const SYNC_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 /// Shortest `--retain-age`: a reader that pauses for a moment must not lose its place.
@@ -28,7 +28,7 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// Other users than the mount's owner may use the mount.
     pub allow_other: bool,
-    /// Read-only opens may be passed through to the storage by the kernel.
+    /// Read-only opens are passed through to the storage by the kernel where it can; see `fuse::io_mode` for the price.
     pub passthrough: bool,
     /// Nothing can be changed through the mount.
     pub read_only: bool,

@@ -37,7 +37,13 @@ impl Again {
     /// # Errors
     /// No process or descriptor is left.
     pub fn spawn(&self) -> io::Result<Child> {
-        Command::new(SELF_EXE)
+        crate::backing::sys::keep_descriptors_from_programs();
+        let mut command = Command::new(SELF_EXE);
+        // A service manager's watchdog watches this process, whoever feeds it.
+        if std::env::var("WATCHDOG_PID").is_ok_and(|pid| pid == std::process::id().to_string()) {
+            command.env_remove("WATCHDOG_PID");
+        }
+        command
             .arg0("hippofs")
             .args(&self.args)
             .stdin(Stdio::from(self.storage_dir.try_clone()?))

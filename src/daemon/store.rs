@@ -55,6 +55,7 @@ impl Store {
         let dir = dir.as_fd();
         refuse_foreign(dir, &path)?;
         let lock = lock(dir, &at(LOCK_FILE), &config.storage)?;
+        lock_storage(config, storage)?;
         let id = match read_store(dir, &at(STORE_FILE))? {
             Some(id) => id,
             None => make_store(dir).map_err(|errno| failed(&at(STORE_FILE), errno))?,
@@ -90,6 +91,18 @@ fn failed(path: &Path, errno: Errno) -> DaemonError {
         path: path.to_path_buf(),
         why,
         hint,
+    }
+}
+
+/// Locks the storage directory itself, which two daemons with different state directories would share.
+fn lock_storage(config: &Config, storage: BorrowedFd<'_>) -> Result<(), DaemonError> {
+    match flock(storage, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Err(DaemonError::Locked {
+            path: config.storage.clone(),
+            pid: None,
+        }),
+        // Filesystems without locks are guarded by the lock of the state alone.
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

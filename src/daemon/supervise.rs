@@ -21,7 +21,7 @@ use super::{DaemonError, mounts};
 const QUICK: Duration = Duration::from_secs(1);
 /// Quick deaths in a row after which a further start is hopeless.
 const QUICK_DEATHS_MAX: u32 = 5;
-/// Pause before the first restart after a quick death; doubled for each further one.
+/// Pause before a restart after a daemon that had not served, or the first quick death; doubled for each further one.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
 /// Runs `again` and restarts it whenever it dies, until it ends by itself or a byte on `signals` asks for the end.
@@ -39,6 +39,7 @@ pub fn supervise(
         signals,
         on_ready: Some(on_ready),
         stopping: false,
+        ready: false,
     };
     let hint = "see the system's limits on processes and open files";
     let mut quick_deaths = 0;
@@ -56,10 +57,13 @@ pub fn supervise(
             detach_dead(mountpoint);
             return Ok(status);
         }
-        quick_deaths = if started.elapsed() < QUICK {
-            quick_deaths + 1
-        } else {
-            0
+        let quick = started.elapsed() < QUICK;
+        // SIGKILL is somebody's decision or the kernel's want of memory, not a start that cannot succeed.
+        let killed = status.signal() == Some(Signal::KILL.as_raw());
+        quick_deaths = match (quick, killed) {
+            (true, true) => quick_deaths,
+            (true, false) => quick_deaths + 1,
+            (false, _) => 0,
         };
         if quick_deaths >= QUICK_DEATHS_MAX {
             detach_dead(mountpoint);
@@ -71,7 +75,8 @@ pub fn supervise(
         }
         log::error!("the daemon died by {}: starting it again", describe(status));
         let pause = match quick_deaths {
-            0 => Duration::ZERO,
+            0 if watch.ready => Duration::ZERO,
+            0 => BACK_OFF,
             deaths => BACK_OFF * 2u32.pow(deaths - 1),
         };
         if watch.pause(pause) {
@@ -86,11 +91,14 @@ struct Watch<'a, F> {
     signals: &'a UnixStream,
     on_ready: Option<F>,
     stopping: bool,
+    /// The present or last daemon has served.
+    ready: bool,
 }
 
 impl<F: FnOnce(&str)> Watch<'_, F> {
     /// One life of the daemon.
     fn run_once(&mut self, again: &Again) -> io::Result<ExitStatus> {
+        self.ready = false;
         let mut child = again.spawn()?;
         match self.attend(&mut child) {
             Ok(()) => {}
@@ -137,6 +145,7 @@ impl<F: FnOnce(&str)> Watch<'_, F> {
     }
 
     fn ready(&mut self, line: &[u8]) {
+        self.ready = true;
         let line = String::from_utf8_lossy(line);
         match self.on_ready.take() {
             Some(on_ready) => on_ready(&line),

@@ -64,6 +64,28 @@ pub fn body(event: &Event, out: &mut String) {
         let mut buffer = uuid::Uuid::encode_buffer();
         fields.word("uuid", uuid.hyphenated().encode_lower(&mut buffer));
     }
+    numbers(event, &mut fields);
+    caller_of(event, &mut fields);
+    if event.via_mmap {
+        fields.word("via", "mmap");
+    }
+    if let Some(gap) = &event.gap {
+        fields.word("reason", gap.reason.word());
+        if let Some((from, to)) = gap.range {
+            fields.number("from", from.0);
+            fields.number("to", to.0);
+        }
+        fields.text("detail", &gap.detail);
+    }
+    if let Some(mark) = &event.mark {
+        fields.text("text", &mark.text);
+        if let Some(data) = &mark.data {
+            fields.raw("data", &data.to_string());
+        }
+    }
+}
+
+fn numbers(event: &Event, fields: &mut Fields<'_>) {
     let numbers = [
         ("ino", event.ino),
         ("size", event.size),
@@ -87,33 +109,18 @@ pub fn body(event: &Event, out: &mut String) {
     if let Some(replaced) = &event.replaced {
         fields.replaced(replaced);
     }
-    if let Some(caller) = &event.caller {
-        fields.number("pid", caller.pid.into());
-        fields.number("uid", caller.uid.into());
-        fields.number("gid", caller.gid.into());
-        if !caller.comm.is_empty() {
-            fields.text("comm", &caller.comm);
-        }
-        if let Some(session) = &caller.session {
-            fields.text("session", session);
-        }
+}
+
+fn caller_of(event: &Event, fields: &mut Fields<'_>) {
+    let Some(caller) = &event.caller else { return };
+    fields.number("pid", caller.pid.into());
+    fields.number("uid", caller.uid.into());
+    fields.number("gid", caller.gid.into());
+    if !caller.comm.is_empty() {
+        fields.text("comm", &caller.comm);
     }
-    if event.via_mmap {
-        fields.word("via", "mmap");
-    }
-    if let Some(gap) = &event.gap {
-        fields.word("reason", gap.reason.word());
-        if let Some((from, to)) = gap.range {
-            fields.number("from", from.0);
-            fields.number("to", to.0);
-        }
-        fields.text("detail", &gap.detail);
-    }
-    if let Some(mark) = &event.mark {
-        fields.text("text", &mark.text);
-        if let Some(data) = &mark.data {
-            fields.raw("data", &data.to_string());
-        }
+    if let Some(session) = &caller.session {
+        fields.text("session", session);
     }
 }
 

@@ -111,7 +111,6 @@ impl EventLog {
     }
 
     /// Waits until the head is past `seq` and gives it. Returns earlier at the deadline or when the log is closed.
-    #[must_use]
     pub fn wait_past(&self, seq: Seq, deadline: Option<Instant>) -> Seq {
         self.shared.wake.wait_past(seq, deadline)
     }
@@ -180,18 +179,18 @@ impl EventLog {
 }
 
 impl Shared {
-    /// Cuts the blank tail and leaves the clean marker. The spare stays: at a start on a full disk it is the room
-    /// for the deletions that will empty it.
+    /// Cuts the blank tail and leaves the clean marker. The spare stays, or the tail where there is none: at a
+    /// start on a full disk that is the room for the deletions that will empty it.
     fn finish(&self) -> Result<(), LogError> {
         let state = self.state.lock();
         if let Some(latch) = &state.latch {
             return Err(latch.failure.error());
         }
         let what = "close of the log";
-        state
-            .file
-            .truncate(state.bytes)
-            .map_err(LogError::io(what))?;
+        if state.spare.is_some() {
+            let cut = state.file.truncate(state.bytes);
+            cut.map_err(LogError::io(what))?;
+        }
         state.file.sync().map_err(LogError::io(what))?;
         self.storage
             .create(CLEAN_NAME)

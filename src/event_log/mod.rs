@@ -16,8 +16,9 @@
 //! A segment is named by the first seq it may hold, twenty digits. Its bytes are exactly what readers get; the
 //! line format is `event::line`'s alone. What recovery accepts, cuts and keeps is the rule in `recovery`.
 //!
-//! Lock order: `sync` flag, then the serial point (`writer::State`), then the map of runs, then a run's index.
-//! Nobody waits for storage while holding the map or an index. The wake lock is a leaf.
+//! Lock order: the segments to be removed, then the serial point (`writer::State`), then the map of runs, then a
+//! run's index. Nobody waits for storage while holding the map or an index. The flag of the running sync and the
+//! wake lock are leaves.
 //!
 //! What must never happen here: an event is published before its bytes are written; a sealed segment is written;
 //! anything is written past a failure that has not been healed.
@@ -41,6 +42,10 @@ mod verify;
 mod wake;
 mod writer;
 
+#[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
+mod fault_tests;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]

@@ -129,9 +129,8 @@ impl Reader {
 
 impl Cursor {
     fn skip_lines(&mut self, mut lines: u64) -> Result<(), LogError> {
-        let mut buffer = Vec::new();
         while lines > 0 {
-            buffer.resize(SKIM_BYTES, 0);
+            let mut buffer = vec![0; SKIM_BYTES];
             self.fill(&mut buffer)?;
             let mut passed = buffer.len();
             for newline in memchr::memchr_iter(b'\n', &buffer) {
@@ -155,9 +154,9 @@ impl Cursor {
         };
         let left = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
         let mut length = max_bytes.max(1);
-        let mut lines = Vec::new();
+        let mut lines;
         loop {
-            lines.resize(length.min(left), 0);
+            lines = vec![0; length.min(left)];
             self.fill(&mut lines)?;
             if let Some(newline) = memchr::memrchr(b'\n', &lines) {
                 lines.truncate(newline + 1);

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::error::LogError;
-use super::scan::{Scan, scan};
+use super::scan::{Scan, leading_zeros, scan};
 use super::segment::{CLEAN_NAME, Map, Run, SPARE_NAME, Segment, segment_first, segment_name};
 use super::storage::{Storage, StoredFile};
 use crate::event::{Event, GapReason, Seq, Timestamp};
@@ -141,7 +141,7 @@ pub(super) fn is_blank(file: &dyn StoredFile) -> io::Result<bool> {
         if read == 0 {
             return Ok(true);
         }
-        if buffer[..read].iter().any(|b| *b != 0) {
+        if leading_zeros(&buffer[..read]) < read {
             return Ok(false);
         }
         offset += read as u64;

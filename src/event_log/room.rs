@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::error::{Failure, LogError};
 use super::options::LINE_BYTES_MAX;
 use super::segment::{SPARE_NAME, Segment, segment_name};
-use super::writer::{Sealed, Shared, Shortage, Spare, State};
+use super::writer::{Cause, Sealed, Shared, Shortage, Spare, State};
 use crate::event::line::FRAME_BYTES_MAX;
 use crate::event::{Seq, Timestamp};
 
@@ -62,7 +62,7 @@ impl Reservation<'_> {
             return Err(latch.failure.error());
         }
         let bytes = body.len() + FRAME_BYTES_MAX;
-        if bytes as u64 > state.unpromised() {
+        if bytes as u64 > self.bytes.max(state.unpromised()) {
             return Err(LogError::TooLong { bytes });
         }
         let seq = self.shared.write_line(&mut state, body)?;
@@ -197,8 +197,11 @@ impl Shared {
         if let Err(source) = self.storage.rename(SPARE_NAME, &name) {
             let error = LogError::io(what)(source);
             state.fall_short(&error);
-            // Whether the name is there is unknown: a blank segment of this name must not outlive the failure.
-            if !blank {
+            // Whether it took effect is unknown. If it did, a blank active segment has lost its name, so it must
+            // not be written; behind any other there is now a blank one, which must not outlive the failure.
+            if blank {
+                state.latch(&error, Cause::Sync);
+            } else {
                 let _ = self.storage.remove(&name);
             }
             return Err(error);

@@ -12,7 +12,7 @@ use memchr::memmem;
 use super::fields;
 use super::index::Entry;
 use super::options::LINE_BYTES_MAX;
-use super::segment::{Run, Segment};
+use super::segment::{POSITION_MAX, Run, Segment};
 use super::storage::StoredFile;
 use crate::event::{Seq, Timestamp, line};
 
@@ -61,11 +61,12 @@ pub(super) fn scan(
         said: Vec::new(),
     };
     let floor = floor.max(Seq(segment.first.0 - 1));
+    let ceiling = ceiling.unwrap_or(POSITION_MAX);
     let mut last = floor;
     let mut bad_lines = 0;
     let mut window = Window::new(file);
     while let Some(piece) = window.next_piece()? {
-        let fits = |seq: Seq| seq > last && ceiling.is_none_or(|c| seq < c);
+        let fits = |seq: Seq| seq > last && seq < ceiling;
         match piece {
             Piece::Blank => {}
             Piece::Rest { end } => scan.tail_bytes = end - scan.end,
@@ -145,7 +146,7 @@ enum Piece<'a> {
     Rest { end: u64 },
 }
 
-/// A file as pieces, read through a buffer that holds the longest line.
+/// A file as pieces, read through a buffer that holds the longest line and one read more.
 struct Window<'a> {
     file: &'a dyn StoredFile,
     buffer: Vec<u8>,
@@ -153,6 +154,8 @@ struct Window<'a> {
     base: u64,
     /// First byte of the buffer that is not yet given out.
     at: usize,
+    /// End of what has been read.
+    filled: usize,
     ended: bool,
 }
 
@@ -160,42 +163,42 @@ impl<'a> Window<'a> {
     fn new(file: &'a dyn StoredFile) -> Window<'a> {
         Window {
             file,
-            buffer: Vec::new(),
+            buffer: vec![0; LINE_BYTES_MAX + WINDOW_BYTES],
             base: 0,
             at: 0,
+            filled: 0,
             ended: false,
         }
     }
 
+    /// Moves what is left to the front and reads behind it.
     fn refill(&mut self) -> io::Result<()> {
-        self.buffer.drain(..self.at);
+        self.buffer.copy_within(self.at..self.filled, 0);
         self.base += self.at as u64;
+        self.filled -= self.at;
         self.at = 0;
-        let kept = self.buffer.len();
-        self.buffer.resize(kept + WINDOW_BYTES, 0);
-        let read = self
-            .file
-            .read_at(&mut self.buffer[kept..], self.base + kept as u64)?;
-        self.buffer.truncate(kept + read);
+        let offset = self.base + self.filled as u64;
+        let read = self.file.read_at(&mut self.buffer[self.filled..], offset)?;
+        self.filled += read;
         self.ended = read == 0;
         Ok(())
     }
 
     fn next_piece(&mut self) -> io::Result<Option<Piece<'_>>> {
-        if self.at == self.buffer.len() && !self.ended {
+        if self.at == self.filled && !self.ended {
             self.refill()?;
         }
-        let rest = &self.buffer[self.at..];
+        let rest = &self.buffer[self.at..self.filled];
         if rest.is_empty() {
             return Ok(None);
         }
-        let blank = rest.iter().position(|b| *b != 0).unwrap_or(rest.len());
+        let blank = leading_zeros(rest);
         if blank > 0 {
             self.at += blank;
             return Ok(Some(Piece::Blank));
         }
         loop {
-            let rest = &self.buffer[self.at..];
+            let rest = &self.buffer[self.at..self.filled];
             if let Some(newline) = memchr::memchr(b'\n', rest) {
                 let from = self.at;
                 self.at += newline + 1;
@@ -204,19 +207,29 @@ impl<'a> Window<'a> {
                     bytes: &self.buffer[from..self.at],
                 }));
             }
-            if self.ended || rest.len() > LINE_BYTES_MAX {
+            if self.ended || rest.len() >= LINE_BYTES_MAX {
                 let content = rest.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
                 let end = self.base + (self.at + content) as u64;
                 // Too long for a line: go on inside it, a good line may still begin in what is kept.
-                let skip = if self.ended {
-                    rest.len()
-                } else {
-                    rest.len() - LINE_BYTES_MAX
-                };
-                self.at += skip.max(1);
+                let kept = if self.ended { 0 } else { LINE_BYTES_MAX / 2 };
+                self.at = self.filled - kept;
                 return Ok(Some(Piece::Rest { end }));
             }
             self.refill()?;
         }
     }
+}
+
+/// How many zero bytes `bytes` begin with; compares blocks, since most of a segment's tail is blank.
+pub(super) fn leading_zeros(bytes: &[u8]) -> usize {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut done = 0;
+    for block in bytes.chunks(ZEROS.len()) {
+        if block != &ZEROS[..block.len()] {
+            let inside = block.iter().position(|b| *b != 0);
+            return done + inside.unwrap_or(block.len());
+        }
+        done += block.len();
+    }
+    done
 }

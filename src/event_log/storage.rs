@@ -128,7 +128,8 @@ impl DirStorage {
     }
 
     fn open_with(&self, name: &str, flags: OFlags) -> io::Result<Arc<dyn StoredFile>> {
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        // A fifo put in the place of a segment is an error and not a wait.
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mode = Mode::RUSR | Mode::WUSR;
         let file = retry_on_intr(|| fs::openat(&self.dir, name, flags, mode))?;
         Ok(Arc::new(DirFile(file)))

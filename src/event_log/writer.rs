@@ -87,7 +87,8 @@ pub(super) struct Latch {
 pub(super) enum Cause {
     /// A write failed; bytes up to this offset may be anything.
     Write { dirty_end: u64 },
-    /// A sync failed; lines since the last good one may not survive a power loss.
+    /// A sync failed, so that lines since the last good one may not survive a power loss, or the name of the
+    /// active segment is in doubt; either way it must be left.
     Sync,
 }
 

@@ -1,43 +1,29 @@
 //! One handler per request: decode, one call, one reply.
 
 use std::ffi::OsStr;
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, Filesystem,
-    FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, PollEvents,
-    PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs,
-    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags,
+    Generation, INodeNo, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags,
+    PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use super::answer::{LIFETIME, answer, entry, lifetime, missing, sized};
 use super::convert;
 use super::errno::errno;
 use super::io_mode::IoModes;
 use super::jobs::Jobs;
 use super::parking::Parking;
 use super::workers::Seats;
+use super::{listing, negotiate, opens, transfer};
 use crate::backing::FileType;
-use crate::control::Read;
 use crate::event::Caller;
-use crate::vfs::{
-    Handle, NewEntry, OpenFile, OpenHow, RenameKind, SetAttr, Vfs, WriteHow, is_control,
-};
-
-/// How long the kernel may believe a name or attributes. Changes through the mount it knows at once; what bypasses
-/// the mount it sees after this long.
-const LIFETIME: Duration = Duration::from_secs(1);
-/// A control entry is asked for each time: it costs nothing, and its times move.
-const CONTROL_LIFETIME: Duration = Duration::ZERO;
-/// Largest write request: what 256 pages hold, the kernel's own limit unless it is raised.
-const MAX_WRITE_BYTES: u32 = 1 << 20;
-/// Requests the kernel may have under way in the background (readahead, write-back).
-const MAX_BACKGROUND: u16 = 64;
-/// Copies up to this size are done at once; larger ones may take the disk's time.
-const QUICK_COPY_BYTES: u64 = 256 * 1024;
+use crate::vfs::{Handle, NewEntry, OpenHow, RenameKind, SetAttr, Vfs, WriteHow, is_control};
 
 /// The filesystem as fuser calls it.
 pub(super) struct Adapter {
@@ -51,66 +37,14 @@ pub(super) struct Adapter {
 }
 
 impl Adapter {
-    fn caller(&self, req: &Request) -> Arc<Caller> {
+    pub(super) fn caller(&self, req: &Request) -> Arc<Caller> {
         self.vfs.caller(req.pid(), req.uid(), req.gid())
     }
 }
 
-fn lifetime(id: u64) -> Duration {
-    if is_control(id) {
-        CONTROL_LIFETIME
-    } else {
-        LIFETIME
-    }
-}
-
-/// Answers with a value or the error's number.
-macro_rules! answer {
-    ($reply:ident, $result:expr, $value:pat => $ok:expr) => {
-        match $result {
-            Ok($value) => $ok,
-            Err(error) => $reply.error(errno(&error)),
-        }
-    };
-}
-
-/// Answers with an entry.
-macro_rules! entry {
-    ($reply:ident, $result:expr) => {
-        answer!($reply, $result, found => {
-            $reply.entry(&lifetime(found.id), &convert::attr(&found), Generation(found.generation));
-        })
-    };
-}
-
 impl Filesystem for Adapter {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        let wanted = [
-            InitFlags::FUSE_ATOMIC_O_TRUNC,
-            InitFlags::FUSE_DONT_MASK,
-            InitFlags::FUSE_AUTO_INVAL_DATA,
-            InitFlags::FUSE_DO_READDIRPLUS,
-            InitFlags::FUSE_READDIRPLUS_AUTO,
-            InitFlags::FUSE_ASYNC_DIO,
-            InitFlags::FUSE_PARALLEL_DIROPS,
-            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
-            InitFlags::FUSE_POSIX_ACL,
-            InitFlags::FUSE_CACHE_SYMLINKS,
-            InitFlags::FUSE_MAX_PAGES,
-            InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
-        ];
-        for flag in wanted {
-            if let Err(missing) = config.add_capabilities(flag) {
-                log::info!("the kernel does not offer {missing:?}");
-            }
-        }
-        if self.passthrough {
-            self.passthrough = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
-                && config.set_max_stack_depth(1).is_ok();
-        }
-        let _ = config.set_max_write(MAX_WRITE_BYTES);
-        let _ = config.set_max_background(MAX_BACKGROUND);
-        let _ = config.set_time_granularity(Duration::from_nanos(1));
+        negotiate::negotiate(config, &mut self.passthrough);
         Ok(())
     }
 
@@ -134,7 +68,10 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
-        answer!(reply, self.vfs.getattr(ino.0), found => reply.attr(&lifetime(ino.0), &convert::attr(&found)));
+        answer!(reply, self.vfs.getattr(ino.0), found => {
+            let attr = convert::attr(&found);
+            reply.attr(&lifetime(&attr), &attr);
+        });
     }
 
     fn setattr(
@@ -167,7 +104,10 @@ impl Filesystem for Adapter {
         let done = self
             .vfs
             .setattr(ino.0, &set, fh.map(|fh| fh.0), &self.caller(req));
-        answer!(reply, done, found => reply.attr(&lifetime(ino.0), &convert::attr(&found)));
+        answer!(reply, done, found => {
+            let attr = convert::attr(&found);
+            reply.attr(&lifetime(&attr), &attr);
+        });
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
@@ -301,7 +241,6 @@ impl Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let how = OpenHow::new(flags.cast_unsigned());
         let caller = self.caller(req);
         let new = NewEntry {
             dir: parent.0,
@@ -310,42 +249,17 @@ impl Filesystem for Adapter {
             umask,
             caller: &caller,
         };
-        answer!(reply, self.vfs.create(&new, how), (found, opened) => {
-            let (attr, ttl) = (convert::attr(&found), lifetime(found.id));
-            let (generation, fh) = (Generation(found.generation), FileHandle(opened.fh));
-            if how.writable() {
-                self.modes.writable(found.id, opened.fh);
-                return reply.created(&ttl, &attr, generation, fh, FopenFlags::FOPEN_DIRECT_IO);
-            }
-            let register = |file: std::os::fd::BorrowedFd<'_>| reply.open_backing(file);
-            match self.modes.read_only(found.id, opened.fh, self.passthrough, opened.file.as_fd(), register) {
-                Some(id) => reply.created_passthrough(&ttl, &attr, generation, fh, FopenFlags::FOPEN_NOFLUSH, &id),
-                None => reply.created(&ttl, &attr, generation, fh, FopenFlags::FOPEN_NOFLUSH),
-            }
-        });
+        opens::create(self, &new, OpenHow::new(flags.cast_unsigned()), reply);
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let caller = self.caller(req);
-        if is_control(ino.0) {
-            let flags = FopenFlags::FOPEN_DIRECT_IO
-                | FopenFlags::FOPEN_NONSEEKABLE
-                | FopenFlags::FOPEN_NOFLUSH;
-            return answer!(reply, self.vfs.open_control(ino.0, &caller), fh => reply.opened(FileHandle(fh), flags));
-        }
-        let how = OpenHow::new(flags.0.cast_unsigned());
-        answer!(reply, self.vfs.open(ino.0, how, &caller), opened => {
-            let fh = FileHandle(opened.fh);
-            if how.writable() {
-                self.modes.writable(ino.0, opened.fh);
-                return reply.opened(fh, FopenFlags::FOPEN_DIRECT_IO);
-            }
-            let register = |file: std::os::fd::BorrowedFd<'_>| reply.open_backing(file);
-            match self.modes.read_only(ino.0, opened.fh, self.passthrough, opened.file.as_fd(), register) {
-                Some(id) => reply.opened_passthrough(fh, FopenFlags::FOPEN_NOFLUSH, &id),
-                None => reply.opened(fh, FopenFlags::FOPEN_NOFLUSH),
-            }
-        });
+        opens::open(
+            self,
+            ino.0,
+            flags.0.cast_unsigned(),
+            &self.caller(req),
+            reply,
+        );
     }
 
     fn read(
@@ -359,28 +273,15 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.vfs.handle(fh.0) {
-            Ok(Handle::File(file)) => {
-                let mut buffer = vec![0; size as usize];
-                answer!(reply, self.vfs.read(&file, offset, &mut buffer), count => reply.data(&buffer[..count]));
-            }
-            Ok(Handle::Control(stream)) => {
-                let (vfs, parking, tid) =
-                    (Arc::clone(&self.vfs), Arc::clone(&self.parking), req.pid());
-                let never_wait = flags.0 & libc::O_NONBLOCK != 0;
-                self.jobs
-                    .run(move || match vfs.read_control(&stream, size as usize) {
-                        Ok(Read::Bytes(bytes)) => reply.data(&bytes),
-                        Ok(Read::Park { .. }) if never_wait => reply.error(Errno::EAGAIN),
-                        Ok(Read::Park { until }) => {
-                            parking.park(stream, size as usize, tid, until, reply)
-                        }
-                        Err(error) => reply.error(errno(&error)),
-                    });
-            }
-            Ok(Handle::Dir(_) | Handle::ControlDir(_)) => reply.error(Errno::EISDIR),
-            Err(error) => reply.error(errno(&error)),
-        }
+        let never_wait = flags.0 & libc::O_NONBLOCK != 0;
+        transfer::read(
+            self,
+            fh.0,
+            offset,
+            size as usize,
+            (req.pid(), never_wait),
+            reply,
+        );
     }
 
     fn write(
@@ -400,23 +301,7 @@ impl Filesystem for Adapter {
             via_mmap: write_flags.contains(WriteFlags::FUSE_WRITE_CACHE),
             drop_set_id: write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID),
         };
-        match self.vfs.handle(fh.0) {
-            Ok(Handle::File(file)) if file.durable => {
-                let (vfs, data) = (Arc::clone(&self.vfs), data.to_vec());
-                self.jobs
-                    .run(move || write(&vfs, &file, offset, &data, how, reply));
-            }
-            Ok(Handle::File(file)) => write(&self.vfs, &file, offset, data, how, reply),
-            Ok(Handle::Control(stream)) => {
-                let data = data.to_vec();
-                self.jobs.run(move || match stream.write(&data) {
-                    Ok(count) => reply.written(u32::try_from(count).unwrap_or(u32::MAX)),
-                    Err(error) => reply.error(errno(&error.into())),
-                });
-            }
-            Ok(Handle::Dir(_) | Handle::ControlDir(_)) => reply.error(Errno::EISDIR),
-            Err(error) => reply.error(errno(&error)),
-        }
+        transfer::write(self, fh.0, offset, data, how, reply);
     }
 
     fn flush(
@@ -505,35 +390,9 @@ impl Filesystem for Adapter {
         _ino: INodeNo,
         fh: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectoryPlus,
+        reply: ReplyDirectoryPlus,
     ) {
-        let listed = self.vfs.readdir(fh.0, offset, |name| {
-            let found = self.vfs.lookup_listed(fh.0, &name.name);
-            let (attr, generation) = match &found {
-                Some(found) => (convert::attr(found), found.generation),
-                // Number 0: listed, and not looked up.
-                None => (
-                    FileAttr {
-                        kind: convert::kind(name.kind),
-                        ..missing()
-                    },
-                    0,
-                ),
-            };
-            let full = reply.add(
-                INodeNo(name.ino),
-                name.next,
-                &name.name,
-                &LIFETIME,
-                &attr,
-                Generation(generation),
-            );
-            if full && let Some(found) = found {
-                self.vfs.forget(found.id, 1);
-            }
-            !full
-        });
-        answer!(reply, listed, () => reply.ok());
+        listing::with_attributes(self, fh.0, offset, reply);
     }
 
     fn releasedir(
@@ -590,6 +449,21 @@ impl Filesystem for Adapter {
         reply.ok();
     }
 
+    fn ioctl(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _flags: IoctlFlags,
+        _cmd: u32,
+        _in_data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        // What a program asks of any file (is it a terminal?) gets the answer an ordinary file gives.
+        reply.error(Errno::ENOTTY);
+    }
+
     fn fallocate(
         &self,
         _req: &Request,
@@ -636,16 +510,8 @@ impl Filesystem for Adapter {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        let vfs = Arc::clone(&self.vfs);
-        let copy = move || {
-            let copied = vfs.copy((fh_in.0, offset_in), (fh_out.0, offset_out), len);
-            answer!(reply, copied, count => reply.written(u32::try_from(count).unwrap_or(u32::MAX)));
-        };
-        if len <= QUICK_COPY_BYTES {
-            copy()
-        } else {
-            self.jobs.run(copy)
-        }
+        let (from, to) = ((fh_in.0, offset_in), (fh_out.0, offset_out));
+        transfer::copy(self, from, to, len, reply);
     }
 
     fn poll(
@@ -658,70 +524,9 @@ impl Filesystem for Adapter {
         flags: PollFlags,
         reply: ReplyPoll,
     ) {
-        let writable = PollEvents::POLLOUT | PollEvents::POLLWRNORM;
-        let readable = PollEvents::POLLIN | PollEvents::POLLRDNORM;
-        match self.vfs.handle(fh.0) {
-            Ok(Handle::Control(stream)) => {
-                // Asked for before the look, so that an event between both is not missed.
-                if flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY) {
-                    self.parking.notify(Arc::clone(&stream), ph);
-                }
-                self.jobs.run(move || {
-                    reply.poll(if stream.readable() {
-                        readable | writable
-                    } else {
-                        writable
-                    })
-                });
-            }
-            Ok(_) => reply.poll(readable | writable),
-            Err(error) => reply.error(errno(&error)),
-        }
-    }
-}
-
-/// An entry with number 0: a name that is not there.
-fn missing() -> FileAttr {
-    let epoch = SystemTime::UNIX_EPOCH;
-    FileAttr {
-        ino: INodeNo(0),
-        size: 0,
-        blocks: 0,
-        atime: epoch,
-        mtime: epoch,
-        ctime: epoch,
-        crtime: epoch,
-        kind: fuser::FileType::RegularFile,
-        perm: 0,
-        nlink: 0,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: 0,
-        flags: 0,
-    }
-}
-
-fn write(
-    vfs: &Vfs,
-    file: &Arc<OpenFile>,
-    offset: u64,
-    data: &[u8],
-    how: WriteHow,
-    reply: ReplyWrite,
-) {
-    answer!(reply, vfs.write(file, offset, data, how), count => {
-        reply.written(u32::try_from(count).unwrap_or(u32::MAX));
-    });
-}
-
-/// A value, or with a size of 0 its length.
-fn sized(reply: ReplyXattr, value: &[u8], size: u32) {
-    if size == 0 {
-        reply.size(u32::try_from(value.len()).unwrap_or(u32::MAX));
-    } else if value.len() > size as usize {
-        reply.error(Errno::ERANGE);
-    } else {
-        reply.data(value);
+        let notify = flags
+            .contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY)
+            .then_some(ph);
+        transfer::poll(self, fh.0, notify, reply);
     }
 }

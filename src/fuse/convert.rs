@@ -79,17 +79,13 @@ pub(super) fn new_time(time: TimeOrNow) -> NewTime {
             secs: secs(after),
             nanos: after.subsec_nanos(),
         },
+        // fuser 0.18 reads the kernel's (seconds, nanoseconds) of a time before 1970 as that distance before the
+        // epoch, though the nanoseconds count upwards; taking it apart the same way gives the kernel's numbers back.
         Err(before) => {
-            let before = before.duration();
-            match before.subsec_nanos() {
-                0 => Time {
-                    secs: -secs(before),
-                    nanos: 0,
-                },
-                nanos => Time {
-                    secs: -secs(before) - 1,
-                    nanos: 1_000_000_000 - nanos,
-                },
+            let distance = before.duration();
+            Time {
+                secs: -secs(distance),
+                nanos: distance.subsec_nanos(),
             }
         }
     })
@@ -100,20 +96,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_before_1970_come_back_as_they_went() {
-        for time in [
-            Time { secs: -1, nanos: 1 },
-            Time { secs: -5, nanos: 0 },
-            Time {
-                secs: 0,
-                nanos: 999_999_999,
-            },
-        ] {
-            let NewTime::At(back) = new_time(TimeOrNow::SpecificTime(system_time(time))) else {
-                panic!("now")
-            };
-            assert_eq!(back, time);
-        }
+    fn times_before_1970_are_the_kernels() {
+        // As fuser decodes -1 s and 999,999,999 ns: one nanosecond before the epoch.
+        let decoded = UNIX_EPOCH - Duration::new(1, 999_999_999);
+        let NewTime::At(time) = new_time(TimeOrNow::SpecificTime(decoded)) else {
+            panic!("now")
+        };
+        let expected = Time {
+            secs: -1,
+            nanos: 999_999_999,
+        };
+        assert_eq!(time, expected);
+        assert_eq!(system_time(expected), UNIX_EPOCH - Duration::from_nanos(1));
     }
 
     #[test]

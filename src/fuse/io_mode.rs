@@ -1,9 +1,10 @@
 //! How each open of a file does its reading: through the kernel to the storage, cached, or straight to us.
 //!
-//! The kernel refuses to mix passed-through and cached opens of one inode, and a shared mapping counts as cached. So
-//! an open is passed through only while nothing else but passed-through opens exists of its inode, and all of
-//! those share one registration of the storage's file with the kernel. Writable opens are always direct: their
-//! writes must be seen one by one.
+//! Writable opens are direct: their writes must be seen one by one. Read-only opens are cached, or passed through
+//! where that is wished. The kernel refuses every other open of an inode with a passed-through one (EIO), so as long as
+//! such an open lasts, all others share its registration; a writable one is direct besides, which brings its reads
+//! and writes here all the same. What it cannot bring here is a shared writable mapping: the kernel maps the storage's
+//! own file then. That is the price of passing through, and why it is not done unasked.
 
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
@@ -24,6 +25,19 @@ struct Inode {
     passed: usize,
     others: usize,
     backing: Option<Arc<BackingId>>,
+}
+
+impl Inode {
+    /// Counts one more open.
+    fn admit(&mut self, passed: bool) -> Mode {
+        if passed {
+            self.passed += 1;
+            Mode::Passthrough
+        } else {
+            self.others += 1;
+            Mode::Other
+        }
+    }
 }
 
 /// The opens of each inode.
@@ -62,24 +76,25 @@ impl IoModes {
         } else {
             None
         };
-        let mode = if passed.is_some() {
-            Mode::Passthrough
-        } else {
-            Mode::Other
-        };
-        match mode {
-            Mode::Passthrough => inode.passed += 1,
-            Mode::Other => inode.others += 1,
-        }
+        let mode = inode.admit(passed.is_some());
         drop(inodes);
         self.handles.lock().insert(fh, (id, mode));
         passed
     }
 
-    /// Notes a writable open.
-    pub(super) fn writable(&self, id: u64, fh: u64) {
-        self.inodes.lock().entry(id).or_default().others += 1;
-        self.handles.lock().insert(fh, (id, Mode::Other));
+    /// Notes a writable open; it shares the registration that passed-through opens of its inode have.
+    pub(super) fn writable(&self, id: u64, fh: u64) -> Option<Arc<BackingId>> {
+        let mut inodes = self.inodes.lock();
+        let inode = inodes.entry(id).or_default();
+        let shared = if inode.passed > 0 {
+            inode.backing.clone()
+        } else {
+            None
+        };
+        let mode = inode.admit(shared.is_some());
+        drop(inodes);
+        self.handles.lock().insert(fh, (id, mode));
+        shared
     }
 
     /// The kernel released `fh`.

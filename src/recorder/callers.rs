@@ -65,14 +65,18 @@ impl Callers {
     fn look(&self, pid: u32, uid: u32, gid: u32) -> Arc<Caller> {
         let opened = File::open(format!("/proc/{pid}/comm"));
         let comm = opened.as_ref().ok().and_then(comm_of).unwrap_or_default();
+        let environment = environment_of(pid);
         let caller = Arc::new(Caller {
             pid,
             uid,
             gid,
             comm,
-            session: session_of(pid),
+            session: session_in(&environment),
         });
-        if let Ok(comm) = opened {
+        // In the middle of an exec a thread has its new name and no environment yet: it is looked at again.
+        if let Ok(comm) = opened
+            && !environment.is_empty()
+        {
             let mut known = self.known.lock();
             if known.len() >= KEPT_MAX {
                 known.clear();
@@ -98,13 +102,16 @@ fn comm_of(file: &File) -> Option<String> {
     Some(String::from_utf8_lossy(name).into_owned())
 }
 
-fn session_of(pid: u32) -> Option<String> {
+/// The environment of thread `pid` as it was given at its exec; empty when it cannot be read.
+fn environment_of(pid: u32) -> Vec<u8> {
     let mut environment = Vec::new();
-    let file = File::open(format!("/proc/{pid}/environ")).ok()?;
-    file.take(ENVIRONMENT_BYTES_MAX)
-        .read_to_end(&mut environment)
-        .ok()?;
-    session_in(&environment)
+    if let Ok(file) = File::open(format!("/proc/{pid}/environ")) {
+        // What was read before a failure still tells what it tells.
+        let _ = file
+            .take(ENVIRONMENT_BYTES_MAX)
+            .read_to_end(&mut environment);
+    }
+    environment
 }
 
 fn session_in(environment: &[u8]) -> Option<String> {
@@ -141,17 +148,17 @@ mod tests {
             .unwrap();
         let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
         // The child is this program until its exec.
-        while callers.identify(child.id(), 1, 2).comm != "sleep" {
+        let expected = ("sleep", Some("one"));
+        let first = loop {
+            let seen = callers.identify(child.id(), 1, 2);
+            if (seen.comm.as_str(), seen.session.as_deref()) == expected {
+                break seen;
+            }
             assert!(
                 std::time::Instant::now() < until,
                 "the child never became sleep"
             );
-        }
-        let first = callers.identify(child.id(), 1, 2);
-        assert_eq!(
-            (first.comm.as_str(), first.session.as_deref()),
-            ("sleep", Some("one"))
-        );
+        };
         assert!(Arc::ptr_eq(&first, &callers.identify(child.id(), 1, 2)));
         assert_eq!(callers.identify(child.id(), 3, 2).uid, 3);
         child.kill().unwrap();

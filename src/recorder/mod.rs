@@ -233,10 +233,16 @@ impl Recorder {
     pub fn note(&self, event: &Event) -> Result<Seq, RecordError> {
         let mut body = String::new();
         line::body(event, &mut body);
+        // What may be missing is said even on a full disk.
+        let purpose = if event.gap.is_some() {
+            Purpose::Freeing
+        } else {
+            Purpose::Ordinary
+        };
         // The body is already formatted, so its own length bounds it.
         let room = self
             .log
-            .reserve(body.len() + line::FRAME_BYTES_MAX, Purpose::Ordinary)
+            .reserve(body.len() + line::FRAME_BYTES_MAX, purpose)
             .map_err(RecordError::Refused)?;
         let seq = room.append(&body).map_err(RecordError::Unrecorded)?;
         self.health.recorded(event.source);

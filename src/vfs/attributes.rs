@@ -117,7 +117,7 @@ impl Vfs {
         fh: Option<u64>,
         caller: &Arc<Caller>,
     ) -> Result<Attr> {
-        let drop_set_id = caller.uid != 0;
+        let drop_set_id = super::files::ordinary_writer(caller);
         let open = fh
             .and_then(|fh| self.handles.file(fh).ok())
             .filter(|file| file.writable);

@@ -69,10 +69,14 @@ impl Vfs {
 
     /// `name` in the control directory `id`.
     pub(super) fn control_lookup(&self, id: u64, name: &OsStr) -> Result<Found> {
-        let entry = entry_of(id)?.child(name.as_bytes());
-        entry
-            .map(|entry| self.control_found(entry))
+        self.control_child(entry_of(id)?, name)
             .ok_or(Error::Storage(crate::backing::Errno::NOENT))
+    }
+
+    /// `name` in the control directory `entry`.
+    pub(super) fn control_child(&self, entry: Entry, name: &OsStr) -> Option<Found> {
+        let child = entry.child(name.as_bytes())?;
+        Some(self.control_found(child))
     }
 
     /// Names in the control directory `entry`, with their numbers and types.

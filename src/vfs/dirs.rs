@@ -78,19 +78,17 @@ impl Vfs {
         }
     }
 
-    /// Looks a listed name up for a listing with attributes; `None` for `.` and `..`, which the kernel does not
-    /// want looked up, and for names that went meanwhile.
+    /// Looks a listed name up for a listing with attributes; `None` for names that went meanwhile. The kernel does
+    /// not count `.` and `..` as looked up, and is not to be asked for them here.
     #[must_use]
     pub fn lookup_listed(&self, fh: u64, name: &OsStr) -> Option<Found> {
-        if name == "." || name == ".." {
-            return None;
-        }
         match self.handles.get(fh).ok()? {
             Handle::Dir(dir) => {
                 let attr = backing::lookup(dir.node.descriptor().ok()?.as_fd(), name).ok()?;
                 Some(self.found(&dir.node, name, attr))
             }
-            Handle::ControlDir(_) | Handle::File(_) | Handle::Control(_) => None,
+            Handle::ControlDir(entry) => self.control_child(entry, name),
+            Handle::File(_) | Handle::Control(_) => None,
         }
     }
 }

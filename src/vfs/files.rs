@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use crate::backing::{self, FallocateFlags, OFlags};
+use crate::backing::{self, FallocateFlags, OFlags, Writer};
 use crate::control::Read;
 use crate::event::Caller;
 use crate::event_log::LogError;
@@ -13,9 +13,6 @@ use crate::recorder::change::{Close, Copy, Fallocate, Truncate, Write, Written};
 use super::entries::STORAGE_FLAGS;
 use super::handles::{Handle, OpenFile};
 use super::{Error, Result, Vfs, is_control};
-
-/// User that keeps set-id bits when it writes.
-const PRIVILEGED: u32 = 0;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +85,7 @@ impl Vfs {
             file: file.as_fd(),
             handle: Some(number),
             size: 0,
-            drop_set_id: caller.uid != PRIVILEGED,
+            drop_set_id: ordinary_writer(caller),
         };
         self.recorder.apply(change, caller, |_| {})?;
         let opened = self.opened(id, file, how, caller)?;
@@ -180,7 +177,7 @@ impl Vfs {
             offset: (!how.append || how.via_mmap).then_some(offset),
             data,
             via_mmap: how.via_mmap,
-            drop_set_id: how.drop_set_id,
+            drop_set_id: how.drop_set_id.then(|| writer(&file.caller)),
         };
         let written = self
             .recorder
@@ -204,7 +201,7 @@ impl Vfs {
             mode: FallocateFlags::from_bits_retain(mode),
             offset,
             length,
-            drop_set_id: file.caller.uid != PRIVILEGED,
+            drop_set_id: ordinary_writer(&file.caller),
         };
         self.recorder
             .apply(change, &file.caller, |_| file.wrote())?;
@@ -225,7 +222,7 @@ impl Vfs {
             to: (target.as_fd(), to.1),
             handle: target.number(&self.recorder),
             length: usize::try_from(length.min(COPY_BYTES_MAX)).unwrap_or(usize::MAX),
-            drop_set_id: target.caller.uid != PRIVILEGED,
+            drop_set_id: ordinary_writer(&target.caller),
         };
         let copied: Written = self
             .recorder
@@ -299,4 +296,16 @@ impl Vfs {
         let refused = |error: LogError| Error::Record(RecordError::Refused(error));
         self.recorder.log().sync().map(drop).map_err(refused)
     }
+}
+
+fn writer(caller: &Caller) -> Writer {
+    Writer {
+        tid: caller.pid,
+        gid: caller.gid,
+    }
+}
+
+/// A caller whose writes take set-id bits away; `None` for root, whose do not.
+pub(super) fn ordinary_writer(caller: &Caller) -> Option<Writer> {
+    (caller.uid != 0).then(|| writer(caller))
 }

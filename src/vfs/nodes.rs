@@ -24,6 +24,8 @@ pub const ROOT: u64 = 1;
 const GIVEN_FROM: u64 = 1 << 61;
 /// Names remembered of one entry; hard links beyond these are found again by lookup.
 const NAMES_MAX: usize = 8;
+/// Times an entry may move while it is looked for, before the kernel is told to look it up anew.
+const MOVES_MAX: usize = 8;
 /// Share of the descriptors this process may open that directories may keep.
 const KEPT_SHARE: usize = 2;
 
@@ -109,18 +111,31 @@ impl Node {
         reach: impl Fn(&Descriptor, &OsStr) -> Result<T, Errno>,
         attr: impl Fn(&T) -> Result<Attr, Errno>,
     ) -> Result<T, Errno> {
-        let names = self.state.lock().names.clone();
-        let mut answer = Errno::STALE;
-        for (dir, name) in names.iter().rev() {
-            match dir.descriptor().and_then(|dir| reach(&dir, name)) {
-                Ok(found) if attr(&found)?.identity == self.identity => return Ok(found),
-                Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::STALE) => {}
-                // A symbolic link now stands where the file stood.
-                Err(Errno::LOOP) => {}
-                Err(error) => answer = error,
+        let mut names = self.state.lock().names.clone();
+        for _ in 0..MOVES_MAX {
+            let mut answer = Errno::STALE;
+            for (dir, name) in names.iter().rev() {
+                match dir.descriptor().and_then(|dir| reach(&dir, name)) {
+                    Ok(found) if attr(&found)?.identity == self.identity => return Ok(found),
+                    Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::STALE) => {}
+                    // A symbolic link now stands where the file stood.
+                    Err(Errno::LOOP) => {}
+                    Err(error) => answer = error,
+                }
             }
+            // It may have moved while it was looked for.
+            let now = self.state.lock().names.clone();
+            let moved = now.len() != names.len()
+                || now
+                    .iter()
+                    .zip(&names)
+                    .any(|(a, b)| !Arc::ptr_eq(&a.0, &b.0) || a.1 != b.1);
+            if !moved {
+                return Err(answer);
+            }
+            names = now;
         }
-        Err(answer)
+        Err(Errno::STALE)
     }
 
     /// Remembers that it stands at `name` in `dir`.
@@ -133,12 +148,10 @@ impl Node {
             return;
         }
         state.names.retain(|(d, n)| d.id != dir.id || n != name);
-        if state.names.len() >= NAMES_MAX || self.kind == FileType::Directory {
-            state.names.truncate(if self.kind == FileType::Directory {
-                0
-            } else {
-                NAMES_MAX - 1
-            });
+        if self.kind == FileType::Directory {
+            state.names.clear();
+        } else if state.names.len() >= NAMES_MAX {
+            state.names.remove(0);
         }
         state.names.push((Arc::clone(dir), name.to_owned()));
         state.last_path = None;

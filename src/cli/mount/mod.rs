@@ -23,6 +23,9 @@ use target::Target;
 
 /// The environment variable that chooses what is logged, as env_logger reads it.
 const LOG_ENV: &str = "HIPPOFS_LOG";
+/// What is logged when it is not set: warnings, but not that the kernel no longer wants an answer because the
+/// caller was killed while it waited.
+const LOG_DEFAULT: &str = "warn,fuser::reply=off";
 
 pub(super) fn run(args: MountArgs) -> Result<Exit, CliError> {
     let parsed = options::parse(&args.options)?;
@@ -193,7 +196,7 @@ fn config(target: &Target, named: &MountOptions, fs_options: Vec<String>) -> Con
         mountpoint: target.mountpoint.clone(),
         state_dir: named.state_dir.clone(),
         allow_other: named.allow_other,
-        passthrough: !named.no_passthrough,
+        passthrough: named.passthrough || named.read_only,
         read_only: named.read_only,
         log: event_log::Options {
             segment_bytes: named.segment_bytes.unwrap_or(defaults.segment_bytes),
@@ -260,8 +263,15 @@ fn start_logger(log_file: Option<&File>) -> Result<(), DaemonError> {
             )(error));
         }
     };
-    let env = env_logger::Env::new().filter_or(LOG_ENV, "warn");
+    let env = env_logger::Env::new().filter_or(LOG_ENV, LOG_DEFAULT);
     // A second logger in one process happens in tests only, and the first then serves as well.
-    let _ = env_logger::Builder::from_env(env).target(target).try_init();
+    let _ = env_logger::Builder::from_env(env)
+        .target(target)
+        .format(|out, record| {
+            let message = super::human::one_line(&record.args().to_string());
+            let (time, level) = (out.timestamp_millis(), record.level());
+            writeln!(out, "{time} {level} {message}")
+        })
+        .try_init();
     Ok(())
 }

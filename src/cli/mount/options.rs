@@ -107,7 +107,7 @@ pub(super) fn merge(long: MountOptions, short: MountOptions) -> MountOptions {
         segment_bytes: long.segment_bytes.or(short.segment_bytes),
         retain_bytes: long.retain_bytes.or(short.retain_bytes),
         retain_age: long.retain_age.or(short.retain_age),
-        no_passthrough: long.no_passthrough || short.no_passthrough,
+        passthrough: long.passthrough || short.passthrough,
         log_file: long.log_file.or(short.log_file),
     }
 }
@@ -142,11 +142,13 @@ fn long_form(
         .get_arguments()
         .any(|arg| arg.get_long() == Some(&long))
     {
-        let message = format!(
-            "-o {}: unknown option: see `hippofs mount --help`",
-            name.escape_debug()
-        );
-        return Err(Cli::command().error(ErrorKind::UnknownArgument, message));
+        let message = format!("-o {}: unknown option", name.escape_debug());
+        let mut cli = Cli::command();
+        cli.build();
+        return Err(match cli.find_subcommand_mut("mount") {
+            Some(mount) => mount.error(ErrorKind::UnknownArgument, message),
+            None => cli.error(ErrorKind::UnknownArgument, message),
+        });
     }
     let mut argument = OsString::from(format!("--{long}"));
     if let Some(value) = value {
@@ -184,7 +186,7 @@ pub(super) fn to_args(options: &MountOptions) -> Vec<OsString> {
         ("--supervise", options.supervise),
         ("--allow-other", options.allow_other),
         ("--read-only", options.read_only),
-        ("--no-passthrough", options.no_passthrough),
+        ("--passthrough", options.passthrough),
     ];
     let mut args: Vec<OsString> = flags
         .iter()

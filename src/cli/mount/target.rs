@@ -84,19 +84,21 @@ fn detach_dead(storage: &Path) -> Result<(), DaemonError> {
             .flatten()
             .is_some_and(|mount| mount.is_hippofs());
         if !ours {
-            let why = "a dead mount that is not hippofs's own lies over it or above it".into();
-            return Err(refuse_storage(&path, why, "unmount that one first"));
+            return Err(covered_by_dead(&path));
         }
         mounts::detach(&path).map_err(|error| {
             let why = format!("a dead mount lies over it and cannot be taken away: {error}");
             refuse_storage(&path, why, "unmount it as its owner or as root")
         })?;
-        log::warn!("took away the dead mount at {}", path.display());
+        log::info!("took away the dead mount at {}", path.display());
     }
     Ok(())
 }
 
 fn storage_path(given: &Path) -> Result<PathBuf, DaemonError> {
+    if mounts::is_dead(given) {
+        return Err(covered_by_dead(given));
+    }
     let storage = given
         .canonicalize()
         .map_err(|error| match error.raw_os_error() {
@@ -110,10 +112,7 @@ fn storage_path(given: &Path) -> Result<PathBuf, DaemonError> {
                 "a part of the path is not a directory".into(),
                 "see the spelling",
             ),
-            Some(libc::ENOTCONN) => {
-                let hint = "run `hippofs unmount` on that mount first";
-                refuse_storage(given, "a dead mount lies over it or above it".into(), hint)
-            }
+            Some(libc::ENOTCONN) => covered_by_dead(given),
             _ => refuse_storage(
                 given,
                 error.to_string(),
@@ -140,7 +139,28 @@ fn storage_path(given: &Path) -> Result<PathBuf, DaemonError> {
             "a mount of that mount would record everything twice: use that one",
         ));
     }
+    refuse_served(&storage)?;
     Ok(storage)
+}
+
+/// Refuses a storage that is mounted elsewhere. The lock of the store says so too, but not when the two have different
+/// state directories.
+fn refuse_served(storage: &Path) -> Result<(), DaemonError> {
+    let mounts = mounts::list().map_err(DaemonError::io("/proc/self/mountinfo", "mount /proc"))?;
+    let serving = mounts.into_iter().find(|mount| {
+        mount.is_hippofs() && Path::new(&mount.source) == storage && !mount.is_dead()
+    });
+    match serving {
+        None => Ok(()),
+        Some(mount) => {
+            let why = format!("it is mounted already at {}", mount.mountpoint.display());
+            Err(refuse_storage(
+                storage,
+                why,
+                "use that mount, or unmount it first",
+            ))
+        }
+    }
 }
 
 fn open_storage(storage: &Path) -> Result<OwnedFd, DaemonError> {
@@ -226,6 +246,12 @@ fn same_path(a: &Path, b: &Path) -> bool {
         (Ok(a), Ok(b)) => a == b,
         _ => a == b,
     }
+}
+
+/// A dead mount that is not to be taken away unasked: it lies elsewhere than asked for, or is not ours.
+fn covered_by_dead(path: &Path) -> DaemonError {
+    let why = "a dead mount lies over it or above it".into();
+    refuse_storage(path, why, "find it with `findmnt` and unmount it first")
 }
 
 fn refuse_storage(path: &Path, why: String, hint: &'static str) -> DaemonError {

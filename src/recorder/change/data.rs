@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::backing::{self, Attr, Errno, FallocateFlags};
+use crate::backing::{self, Attr, Errno, FallocateFlags, Writer};
 use crate::event::{Event, EventType, Op, Seq};
 use crate::event_log::Purpose;
 
@@ -25,8 +25,8 @@ pub struct Write<'a> {
     pub data: &'a [u8],
     /// Whether the bytes come from a shared mapping.
     pub via_mmap: bool,
-    /// Whether set-id bits go, as the kernel asks for writers without the right to keep them.
-    pub drop_set_id: bool,
+    /// The writer, when its write takes set-id bits away as the kernel asks for ordinary users.
+    pub drop_set_id: Option<Writer>,
 }
 
 /// What was written.
@@ -60,8 +60,8 @@ impl Change for Write<'_> {
     }
 
     fn perform(&mut self) -> Result<Written, Errno> {
-        if self.drop_set_id {
-            backing::drop_set_id(self.file)?;
+        if let Some(writer) = self.drop_set_id {
+            backing::drop_set_id(self.file, writer)?;
         }
         let (offset, length) = match self.offset {
             Some(offset) => (offset, backing::write_at(self.file, offset, self.data)?),
@@ -99,8 +99,8 @@ pub struct Truncate<'a> {
     pub handle: Option<u64>,
     /// Size it gets, in bytes.
     pub size: u64,
-    /// Whether set-id bits go.
-    pub drop_set_id: bool,
+    /// The writer, when its write takes set-id bits away as the kernel asks for ordinary users.
+    pub drop_set_id: Option<Writer>,
 }
 
 impl Change for Truncate<'_> {
@@ -131,8 +131,8 @@ impl Change for Truncate<'_> {
 
     fn perform(&mut self) -> Result<Attr, Errno> {
         backing::truncate(self.file, self.size)?;
-        if self.drop_set_id {
-            backing::drop_set_id(self.file)?;
+        if let Some(writer) = self.drop_set_id {
+            backing::drop_set_id(self.file, writer)?;
         }
         backing::attr_of(self.file)
     }
@@ -163,8 +163,8 @@ pub struct Fallocate<'a> {
     pub offset: u64,
     /// Bytes.
     pub length: u64,
-    /// Whether set-id bits go.
-    pub drop_set_id: bool,
+    /// The writer, when its write takes set-id bits away as the kernel asks for ordinary users.
+    pub drop_set_id: Option<Writer>,
 }
 
 impl Change for Fallocate<'_> {
@@ -196,8 +196,8 @@ impl Change for Fallocate<'_> {
 
     fn perform(&mut self) -> Result<Attr, Errno> {
         backing::fallocate(self.file, self.mode, self.offset, self.length)?;
-        if self.drop_set_id {
-            backing::drop_set_id(self.file)?;
+        if let Some(writer) = self.drop_set_id {
+            backing::drop_set_id(self.file, writer)?;
         }
         backing::attr_of(self.file)
     }
@@ -228,8 +228,8 @@ pub struct Copy<'a> {
     pub handle: u64,
     /// Bytes at most.
     pub length: usize,
-    /// Whether set-id bits go.
-    pub drop_set_id: bool,
+    /// The writer, when its write takes set-id bits away as the kernel asks for ordinary users.
+    pub drop_set_id: Option<Writer>,
 }
 
 impl Change for Copy<'_> {
@@ -253,8 +253,8 @@ impl Change for Copy<'_> {
 
     fn perform(&mut self) -> Result<Written, Errno> {
         let length = backing::copy_range(self.from, self.to, self.length)?;
-        if self.drop_set_id {
-            backing::drop_set_id(self.to.0)?;
+        if let Some(writer) = self.drop_set_id {
+            backing::drop_set_id(self.to.0, writer)?;
         }
         Ok(Written {
             offset: self.to.1,

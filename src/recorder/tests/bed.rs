@@ -172,7 +172,7 @@ impl Bed {
             offset: Some(0),
             data: text.as_bytes(),
             via_mmap: false,
-            drop_set_id: false,
+            drop_set_id: None,
         };
         self.recorder.apply(change, &caller(), |_| {}).map(drop)
     }

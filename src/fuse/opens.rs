@@ -1,0 +1,58 @@
+//! Opens: how each file is to be read is decided with its handle.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use fuser::{FileHandle, FopenFlags, Generation, ReplyCreate, ReplyOpen};
+
+use super::adapter::Adapter;
+use super::answer::{answer, lifetime};
+use super::convert;
+use crate::event::Caller;
+use crate::vfs::{NewEntry, OpenHow, is_control};
+
+/// open(2) that makes the file.
+pub(super) fn create(fs: &Adapter, new: &NewEntry<'_>, how: OpenHow, reply: ReplyCreate) {
+    answer!(reply, fs.vfs.create(new, how), (found, opened) => {
+        let attr = convert::attr(&found);
+        let ttl = lifetime(&attr);
+        let (generation, fh) = (Generation(found.generation), FileHandle(opened.fh));
+        if how.writable() {
+            let direct = FopenFlags::FOPEN_DIRECT_IO;
+            return match fs.modes.writable(found.id, opened.fh) {
+                Some(id) => reply.created_passthrough(&ttl, &attr, generation, fh, direct, &id),
+                None => reply.created(&ttl, &attr, generation, fh, direct),
+            };
+        }
+        let register = |file: BorrowedFd<'_>| reply.open_backing(file);
+        match fs.modes.read_only(found.id, opened.fh, fs.passthrough, opened.file.as_fd(), register) {
+            Some(id) => reply.created_passthrough(&ttl, &attr, generation, fh, FopenFlags::FOPEN_NOFLUSH, &id),
+            None => reply.created(&ttl, &attr, generation, fh, FopenFlags::FOPEN_NOFLUSH),
+        }
+    });
+}
+
+/// open(2) of a file the kernel knows.
+pub(super) fn open(fs: &Adapter, ino: u64, flags: u32, caller: &Arc<Caller>, reply: ReplyOpen) {
+    if is_control(ino) {
+        let flags =
+            FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NONSEEKABLE | FopenFlags::FOPEN_NOFLUSH;
+        return answer!(reply, fs.vfs.open_control(ino, caller), fh => reply.opened(FileHandle(fh), flags));
+    }
+    let how = OpenHow::new(flags);
+    answer!(reply, fs.vfs.open(ino, how, caller), opened => {
+        let fh = FileHandle(opened.fh);
+        if how.writable() {
+            let direct = FopenFlags::FOPEN_DIRECT_IO;
+            return match fs.modes.writable(ino, opened.fh) {
+                Some(id) => reply.opened_passthrough(fh, direct, &id),
+                None => reply.opened(fh, direct),
+            };
+        }
+        let register = |file: BorrowedFd<'_>| reply.open_backing(file);
+        match fs.modes.read_only(ino, opened.fh, fs.passthrough, opened.file.as_fd(), register) {
+            Some(id) => reply.opened_passthrough(fh, FopenFlags::FOPEN_NOFLUSH, &id),
+            None => reply.opened(fh, FopenFlags::FOPEN_NOFLUSH),
+        }
+    });
+}
