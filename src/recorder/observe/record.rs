@@ -115,7 +115,19 @@ impl Finding<'_> {
         let catalog = &self.tracked.catalog;
         let linked = catalog.state(catalog.key_of(&attr.identity));
         let linked = linked.filter(|_| sight.elsewhere == Elsewhere::Linked);
-        // A further name changes nothing of the content; a change of content is found at the other name.
+        // A further name changes nothing of the content: a change of content is told first, by a name it had.
+        let changed = linked.filter(|state| state.difference(attr).content);
+        if let Some(state) = changed {
+            let key = catalog.key_of(&attr.identity);
+            if let Some((dir, name)) = catalog.places(key).into_iter().next() {
+                let other = Finding {
+                    dir,
+                    name: &name,
+                    ..*self
+                };
+                other.modified((key, &state), attr, (true, sight.hash), observed)?;
+            }
+        }
         let same = linked.filter(|state| !state.difference(attr).content);
         let hash = sight.hash.or(same.and_then(|state| state.hash));
         let event = Event {
