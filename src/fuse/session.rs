@@ -1,6 +1,7 @@
 //! A mount from its first request to its last.
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -106,7 +107,11 @@ impl Session {
     /// # Errors
     /// No thread can be started.
     pub fn invalidator(&self) -> io::Result<Invalidator> {
-        Invalidator::start(self.session.notifier(), Arc::clone(&self.vfs))
+        Invalidator::start(
+            self.session.notifier(),
+            self.session.as_fd(),
+            Arc::clone(&self.vfs),
+        )
     }
 
     /// Serves until it is unmounted.

@@ -7,6 +7,7 @@ use super::{covered, on_disk, reconcile, replay, sync};
 use crate::support::case::Case;
 use crate::support::events;
 use crate::support::process;
+use crate::support::wait;
 
 /// Works in directories `d0` to `d3` below its first argument, on names that begin with the second; every kind of
 /// change, then some files left standing.
@@ -87,4 +88,33 @@ fn afterwards_the_log_is_the_disk_and_nobody_is_mistaken_for_another() {
         &odd[..odd.len().min(8)]
     );
     assert_eq!(reconcile(&mount, "", true)["found"], 0);
+}
+
+/// A notification to the kernel must not wait for a session that waits for the daemon: a killed daemon would never end.
+#[test]
+fn a_daemon_killed_in_a_storm_ends_and_lets_everybody_go() {
+    for _ in 0..4 {
+        let case = Case::new();
+        let mut mount = case.mount();
+        covered(&mount);
+        for n in 0..4 {
+            fs::create_dir(mount.path(format!("d{n}"))).unwrap();
+        }
+        let mut running: Vec<_> = (0..4)
+            .flat_map(|n| {
+                let (bypass, session) = (format!("bypass{n}"), format!("session{n}"));
+                [
+                    process::start(&mut worker(&case.storage(), &bypass, 1_000_000)),
+                    process::start(&mut worker(mount.root(), &session, 1_000_000)),
+                ]
+            })
+            .collect();
+        let busy = || mount.status()["events_by_source"]["watch"].as_u64() > Some(500);
+        wait::until("changes on both sides", busy);
+        mount.kill();
+        for worker in &mut running {
+            worker.signal(rustix::process::Signal::KILL);
+            wait::until("a worker ends", || worker.ended().is_some());
+        }
+    }
 }
