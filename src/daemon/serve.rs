@@ -91,7 +91,7 @@ pub fn serve(
     service::feed_watchdog(stop.clone(), alive)
         .map_err(DaemonError::io("watchdog", "see the system's limits"))?;
 
-    tracking::keep_catalog(&recorder, &store, &stop)
+    tracking::keep_catalog(&recorder, &detect, &store, &stop)
         .map_err(DaemonError::io("catalog", "see the system's limits"))?;
 
     let ended = wait(&turns, &config);

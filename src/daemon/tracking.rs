@@ -106,13 +106,25 @@ pub(super) fn connect(
 ///
 /// # Errors
 /// No thread or descriptor is left.
-pub(super) fn keep_catalog(recorder: &Arc<Recorder>, store: &Store, stop: &Stop) -> io::Result<()> {
-    let (recorder, stop) = (Arc::clone(recorder), stop.clone());
+pub(super) fn keep_catalog(
+    recorder: &Arc<Recorder>,
+    detect: &Detect,
+    store: &Store,
+    stop: &Stop,
+) -> io::Result<()> {
+    let (recorder, detect, stop) = (Arc::clone(recorder), detect.clone(), stop.clone());
     let dir = store.dir.try_clone()?;
     std::thread::Builder::new()
         .name("checkpoint".into())
         .spawn(move || {
+            // The first one as soon as everything is known: a start after a crash must not begin with nothing.
+            while !detect.wait_first_scan(FIRST_SCAN_WAIT) {
+                if stop.requested() {
+                    return;
+                }
+            }
             let mut saved = recorder.log().head();
+            save(&recorder, dir.as_fd());
             while !stop.wait(CHECKPOINT_INTERVAL) {
                 if recorder.log().head() != saved {
                     saved = recorder.log().head();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use crate::backing::Errno;
 use crate::event::Source;
 use crate::recorder::{How, Located, RecordError};
 
@@ -249,7 +250,11 @@ impl Engine {
                     later.enter.extend(below.map(|key| (key, all)));
                 }
                 // Gone again or on the move: its parent is told of that.
-                Err(RecordError::Storage(_)) => {}
+                Err(RecordError::Storage(Errno::STALE | Errno::NOENT)) => {}
+                Err(RecordError::Storage(error)) => {
+                    log::warn!("a directory could not be looked at: {error}");
+                    shared.ask_for_scan();
+                }
                 Err(refused) => return Err(refused),
             }
         }

@@ -121,15 +121,18 @@ impl Shared {
                 later.suspects.push(place());
                 return Ok(());
             }
-            return self.observe(&place(), pass, pass.how, later);
+            self.observe(&place(), pass, pass.how, later)?;
+        } else if let Some(attr) = &found
+            && attr.kind == FileType::RegularFile
+            && self.wants_content(dir, name, pass.how)
+        {
+            self.observe(&place(), pass, pass.how, later)?;
         }
-        let Some(attr) = found else { return Ok(()) };
-        if attr.is_directory() {
-            if let Some(key) = self.unwatched_directory(dir, name, &attr) {
-                later.enter.push((key, false));
-            }
-        } else if attr.kind == FileType::RegularFile && self.wants_content(dir, name, pass.how) {
-            return self.observe(&place(), pass, pass.how, later);
+        // Also after an observation, which finds nothing in a directory that the mount was just making.
+        if let Some(attr) = found.filter(Attr::is_directory)
+            && let Some(key) = self.unwatched_directory(dir, name, &attr)
+        {
+            later.enter.push((key, false));
         }
         Ok(())
     }

@@ -145,10 +145,14 @@ impl Shared {
         let mut sight = self.sight.lock();
         if sight.lost.is_none() {
             log::warn!("changes behind the mount are found by polling: {why}");
+            let detail = format!(
+                "{why}: what changes behind the mount is found by scans, but not each step that led there"
+            );
             sight.lost = Some(why);
             self.counters.covered.store(false, SeqCst);
             drop(sight);
             self.scans_changed.notify_all();
+            self.say_gap(GapReason::Unwatched, &detail);
         }
     }
 
@@ -202,9 +206,12 @@ impl Shared {
             return;
         }
         let detail = "more changed behind the mount than the watcher's queue holds; a scan of everything follows and records what differs, but not each step that led there";
-        let gap = Event::gap(GapReason::Overflow, None, detail);
-        if let Err(error) = self.recorder.note(&gap) {
-            log::warn!("an overflow of the watcher's queue could not be recorded: {error}");
+        self.say_gap(GapReason::Overflow, detail);
+    }
+
+    fn say_gap(&self, reason: GapReason, detail: &str) {
+        if let Err(error) = self.recorder.note(&Event::gap(reason, None, detail)) {
+            log::warn!("a gap could not be recorded: {detail}: {error}");
         }
     }
 

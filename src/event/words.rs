@@ -121,6 +121,8 @@ words! {
         Ahead = "ahead",
         /// More changed behind the mount than the watcher's queue holds; a scan finds them.
         Overflow = "overflow",
+        /// The watcher does not see every directory; scans at the poll interval find what changes there.
+        Unwatched = "unwatched",
     }
 }
 

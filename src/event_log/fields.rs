@@ -38,7 +38,8 @@ pub(super) fn lost_range_said(line: &[u8]) -> Option<(Seq, Seq)> {
         | GapReason::Failed
         | GapReason::Retention
         | GapReason::Ahead
-        | GapReason::Overflow => return None,
+        | GapReason::Overflow
+        | GapReason::Unwatched => return None,
     }
     Some((
         Seq(value.get("from")?.as_u64()?),

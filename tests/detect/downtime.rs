@@ -67,6 +67,9 @@ fn a_killed_daemon_takes_its_own_work_for_its_own() {
     for n in 0..100 {
         fs::write(mount.path(format!("f{n}")), format!("{n}")).unwrap();
     }
+    // Without any checkpoint nothing would be known of the state before.
+    let saved = case.storage().join(".hippofs/catalog");
+    crate::support::wait::until("the first checkpoint", || saved.exists());
     let head = mount.head();
     mount.kill();
     drop(mount);

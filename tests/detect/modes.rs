@@ -1,10 +1,12 @@
 //! Which way changes are found, and that `status` says it.
 
 use std::fs;
+use std::process::Command;
 
-use super::{found_since, reconcile, sync};
+use super::{covered, found, found_since, reconcile, sync};
 use crate::support::case::Case;
 use crate::support::hippofs;
+use crate::support::process;
 use crate::support::wait;
 
 #[test]
@@ -40,33 +42,39 @@ fn nothing_is_looked_for_when_it_is_off_but_on_request() {
 }
 
 #[test]
-fn a_network_like_filesystem_is_polled() {
-    // The storage of the second mount is the mount of the first: a FUSE filesystem.
+fn the_watcher_works_on_a_memory_filesystem_too() {
     let case = Case::new();
-    let lower = case.mount();
-    let upper = hippofs::Mount::start(hippofs::Settings::new(
-        lower.root().to_owned(),
-        Some(case.native()),
-        &["--state-dir", &state(&case), "--poll-interval", "100ms"],
-    ));
-    let watch = &upper.status()["watch"];
-    assert_eq!(watch["mode"], "poll", "{watch}");
-    assert!(
-        watch["reason"].as_str().unwrap().contains("fuse"),
-        "{watch}"
-    );
-    let before = upper.head();
-    fs::write(lower.path("a"), "x").unwrap();
-    wait::until("a scan finds it", || {
-        found_since(&upper, before).contains(&"created scan a".to_owned())
-    });
-    upper.unmount();
+    let tmpfs = Tmpfs::at(case.storage());
+    let mount = case.mount();
+    covered(&mount);
+    let watch = &mount.status()["watch"];
+    assert_eq!(watch["mode"], "native", "{watch}");
+    let made = found(&mount, || fs::create_dir(case.storage().join("d")).unwrap());
+    assert_eq!(made, ["created watch d"]);
+    mount.unmount();
+    drop(tmpfs);
 }
 
-fn state(case: &Case) -> String {
-    let dir = case.path("state");
-    fs::create_dir(&dir).unwrap();
-    dir.to_str().unwrap().to_owned()
+/// A filesystem in memory, taken away at the end.
+struct Tmpfs(std::path::PathBuf);
+
+impl Tmpfs {
+    fn at(place: std::path::PathBuf) -> Tmpfs {
+        let done = process::run(
+            Command::new("mount")
+                .args(["-t", "tmpfs", "none"])
+                .arg(&place),
+        );
+        done.success();
+        Tmpfs(place)
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let flags = rustix::mount::UnmountFlags::DETACH;
+        let _ = rustix::mount::unmount(&self.0, flags);
+    }
 }
 
 #[test]
