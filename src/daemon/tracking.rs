@@ -98,7 +98,7 @@ pub(super) fn connect(
         .map_err(DaemonError::io("detection", "see the system's limits"))?;
     let looked = invalidator.clone();
     recorder.on_look(Box::new(move |found| looked.forget(found.invalidate)));
-    detect.on_stale(Box::new(move |stale| invalidator.forget(stale)));
+    detect.on_stale(Box::new(move |stale| invalidator.forget_now(&stale)));
     Ok(())
 }
 

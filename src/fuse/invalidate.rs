@@ -1,6 +1,6 @@
 //! Telling the kernel to forget. A notification may wait for a lock that a session holds while it waits for an answer
-//! of ours, so it is sent from a thread of its own: never from one that answers, and never under a lock that such a
-//! thread may want.
+//! of ours, so it is never sent from a thread that answers, and never under a lock that such a thread may want: those
+//! leave it to a thread of its own.
 
 use std::ffi::OsStr;
 use std::io;
@@ -18,9 +18,11 @@ const DATA: (i64, i64) = (0, 0);
 /// A negative offset leaves the data: attributes alone.
 const ATTRIBUTES: (i64, i64) = (-1, 0);
 
-/// The way to the thread that tells the kernel. It ends with the last clone.
+/// The ways to tell the kernel. The thread ends with the last clone.
 #[derive(Clone)]
 pub struct Invalidator {
+    kernel: Notifier,
+    vfs: Arc<Vfs>,
     // Needs no limit: what is sent here has been recorded before, which takes longer than the telling.
     queue: Sender<Vec<Stale>>,
 }
@@ -28,14 +30,23 @@ pub struct Invalidator {
 impl Invalidator {
     pub(super) fn start(kernel: Notifier, vfs: Arc<Vfs>) -> io::Result<Invalidator> {
         let (queue, stale) = crossbeam_channel::unbounded::<Vec<Stale>>();
+        let (told, known) = (kernel.clone(), Arc::clone(&vfs));
         std::thread::Builder::new()
             .name("invalidate".into())
             .spawn(move || {
                 for entry in stale.into_iter().flatten() {
-                    tell(&kernel, &vfs, &entry);
+                    tell(&told, &known, &entry);
                 }
             })?;
-        Ok(Invalidator { queue })
+        Ok(Invalidator { kernel, vfs, queue })
+    }
+
+    /// What the kernel holds of these is no longer so, and it has forgotten when this returns. For threads that answer
+    /// nobody and hold no lock: it may wait for a session.
+    pub fn forget_now(&self, stale: &[Stale]) {
+        for entry in stale {
+            tell(&self.kernel, &self.vfs, entry);
+        }
     }
 
     /// What the kernel holds of these is no longer so. Never waits.
