@@ -148,9 +148,7 @@ impl Engine {
             hints = rest;
         }
         self.come_back(&pass, &mut later)?;
-        let mut tries = 0;
-        while !(later.enter.is_empty() && later.replaced.is_empty() && later.gone.is_empty()) {
-            self.enter(&pass, &mut later)?;
+        for _ in 0..TRIES_MAX {
             for place in std::mem::take(&mut later.replaced) {
                 self.shared.settle_gone(&place, &pass, &mut later)?;
             }
@@ -161,10 +159,17 @@ impl Engine {
                     self.shared.settle_gone(&place, &pass, &mut later)?;
                 }
             }
-            tries += 1;
-            if tries > TRIES_MAX {
+            if later.enter.is_empty() {
                 break;
             }
+            self.enter(&pass, &mut later)?;
+            // Nobody has told yet of what a listing has not: it may have moved.
+            for place in std::mem::take(&mut later.gone) {
+                self.wait(place, MOVE_GRACE, 0, true);
+            }
+        }
+        if !(later.enter.is_empty() && later.replaced.is_empty() && later.gone.is_empty()) {
+            self.shared.ask_for_scan();
         }
         for place in std::mem::take(&mut later.again) {
             self.wait(place, AGAIN, 0, false);

@@ -180,7 +180,14 @@ impl Catalog {
     /// lock of the recorder, so its answer is a reason to observe and nothing more.
     #[must_use]
     pub fn differs(&self, dir: u64, name: &[u8], found: Option<&Attr>) -> bool {
-        let known = self.child(dir, name).and_then(|key| self.state(key));
+        let known = match self.child(dir, name) {
+            None => None,
+            Some(key) => match self.state(key) {
+                // Its inode number is just getting a new bearer.
+                None => return true,
+                known => known,
+            },
+        };
         match (known, found) {
             (None, None) => false,
             (Some(_), None) => true,

@@ -100,7 +100,7 @@ impl Finding<'_> {
             parent: self.dir,
             name: self.name.to_vec(),
             ino: Some(key),
-            content,
+            content: content && !state.tells(attr),
             entry: false,
         });
         Ok(())

@@ -62,7 +62,11 @@ impl Tracked {
         let found = stands(at, name)?
             .filter(|attr| !self.catalog.leaves_out(dir, bytes, Some(&attr.identity)));
         let known = self.catalog.child(dir, bytes);
-        let known = known.and_then(|key| Some((key, self.catalog.state(key)?)));
+        let known = match known {
+            None => None,
+            // Its inode number is just getting a new bearer: to be looked at again.
+            Some(key) => Some((key, self.catalog.state(key).ok_or(Errno::STALE)?)),
+        };
         let elsewhere = match &found {
             Some(attr) => self.elsewhere(attr, (dir, bytes))?,
             None => Elsewhere::Unknown,
