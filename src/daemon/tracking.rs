@@ -13,7 +13,7 @@ use crate::backing;
 use crate::control::Control;
 use crate::detect::Detect;
 use crate::event_log::EventLog;
-use crate::fuse::{Covered, Session};
+use crate::fuse::Session;
 use crate::health::Health;
 use crate::recorder::{Catalog, Recorder};
 use crate::vfs::CONTROL_NAME;
@@ -78,12 +78,6 @@ pub(super) fn detect(
     Ok(detect)
 }
 
-/// What tells the mount whether its answers may be believed for long.
-pub(super) fn covered(detect: &Detect) -> Covered {
-    let detect = detect.clone();
-    Box::new(move || detect.covers())
-}
-
 /// Lets what is found behind the mount reach the kernel's caches.
 ///
 /// # Errors
@@ -98,7 +92,7 @@ pub(super) fn connect(
         .map_err(DaemonError::io("detection", "see the system's limits"))?;
     let looked = invalidator.clone();
     recorder.on_look(Box::new(move |found| looked.forget(found.invalidate)));
-    detect.on_stale(Box::new(move |stale| invalidator.forget_now(&stale)));
+    detect.on_stale(Box::new(move |stale| invalidator.forget(stale)));
     Ok(())
 }
 

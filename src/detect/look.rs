@@ -148,7 +148,7 @@ impl Shared {
             parent,
             name: name.as_bytes().to_vec(),
             ino,
-            content: true,
+            content: false,
             // Forgetting the name of a directory that only changed would take it from those who work in it.
             entry: !same,
         }

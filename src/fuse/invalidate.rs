@@ -37,7 +37,11 @@ impl Invalidator {
         let (told, known) = (kernel.clone(), Arc::clone(&vfs));
         std::thread::Builder::new()
             .name("invalidate".into())
-            .spawn(move || stale.into_iter().for_each(|entry| data(&told, &known, &entry)))?;
+            .spawn(move || {
+                stale
+                    .into_iter()
+                    .for_each(|entry| data(&told, &known, &entry))
+            })?;
         Ok(Invalidator { kernel, vfs, queue })
     }
 
