@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from . import root
 from .consumer import Consumer
@@ -15,6 +15,8 @@ from .errors import Disconnected, is_away
 from .event import Event, Reply
 from .follow import Follow
 from .sources import RETRY_S, WAIT_MS, Feed, Poll, Source, head
+
+T = TypeVar("T")
 
 PAGE_EVENTS = 1000
 """Events of one reply of a query: some 330 KB, so that a long log never has to fit into memory."""
@@ -54,7 +56,9 @@ class Client:
         """One `events` request as it is, with `since`, `until`, `limit` and `wait_ms`, and its reply."""
         return Reply.from_bytes(self._ask({"events": bounds_and_selectors}))
 
-    def query(self, *, since: int = 0, until: int | None = None, limit: int | None = None, **selectors: Any) -> Iterator[Event]:
+    def query(
+        self, *, since: int = 0, until: int | None = None, limit: int | None = None, **selectors: Any
+    ) -> Iterator[Event]:
         """The events after `since` (exclusive) up to `until` (inclusive; the head at the first page when not given).
 
         Asks page by page. What the log no longer has comes as one event with `is_gap` in its place.
@@ -93,12 +97,13 @@ class Client:
         What happens after this call returned is seen. The daemon may be replaced meanwhile; Disconnected when it is
         away for longer than the client's patience.
         """
-        source: Source
-        if selectors:
-            source = self._patiently(lambda: Poll(self.place, since, selectors, self._patience_s))
-        else:
-            source = self._patiently(lambda: Feed(self.place, since, self._patience_s))
-        return Follow(source, timeout_s)
+
+        def source() -> Source:
+            if selectors:
+                return Poll(self.place, since, selectors, self._patience_s)
+            return Feed(self.place, since, self._patience_s)
+
+        return Follow(self._patiently(source), timeout_s)
 
     def mark(self, text: str, data: Any = None) -> int:
         """Puts a note of one's own into the log and gives its position."""
@@ -143,7 +148,7 @@ class Client:
 
         return self._patiently(ask)
 
-    def _patiently(self, work: Any) -> Any:
+    def _patiently(self, work: Callable[[], T]) -> T:
         """Does `work`, again while the daemon is away; only for what may be done twice."""
         end = None if self._patience_s is None else time.monotonic() + self._patience_s
         while True:

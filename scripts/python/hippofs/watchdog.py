@@ -60,14 +60,16 @@ class Observer(BaseObserver):
     def _emitter_of(self, event_queue: EventQueue, watch: ObservedWatch, **options: Any) -> EventEmitter:
         try:
             place = root.find(watch.path)
-            if os.access(place.control(""), os.X_OK) or not os.path.ismount(place.root):
+            if _is_forbidden(place):
+                logger.warning("%s: the control files are not for this user: watching with inotify", place.root)
+            else:
                 return HippofsEmitter(
                     event_queue, watch, place=place, full_events=self._full_events, on_gap=self._on_gap, **options
                 )
-            logger.warning("%s: the control files are not for this user: watching with inotify", place.root)
         except NotMounted:
             pass
-        return _native(self._full_events)(event_queue, watch, **options)
+        native: EventEmitter = _native(self._full_events)(event_queue, watch, **options)
+        return native
 
 
 class HippofsEmitter(EventEmitter):
@@ -144,6 +146,16 @@ class _Queue(EventQueue):
             queue.Queue.put(self, item, block, timeout)
         else:
             super().put(item, block, timeout)
+
+
+def _is_forbidden(place: root.Place) -> bool:
+    try:
+        os.stat(place.control("follow"))
+    except PermissionError:
+        return True
+    except OSError:
+        pass  # the start of the watch says it
+    return False
 
 
 def _native(full_events: bool) -> Any:
