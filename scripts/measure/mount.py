@@ -51,16 +51,28 @@ class Mount:
         self.storage.mkdir()
         self.root.mkdir()
         self._said = open(self.place / "said", "w")
-        command = [program(), "mount", str(self.storage), str(self.root), *options]
+        self._options = options
+        self.process: subprocess.Popen | None = None
+        try:
+            self._start()
+        except BaseException:
+            self.end()
+            raise
+
+    def _start(self) -> None:
+        command = [program(), "mount", str(self.storage), str(self.root), *self._options]
         environment = {name: value for name, value in os.environ.items() if name != "HIPPOFS_SESSION"}
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=self._said, stderr=self._said, env=environment
         )
-        try:
-            wait_for("the mount", self._is_ready)
-        except BaseException:
-            self.end()
-            raise
+        wait_for("the mount", self._is_ready)
+
+    def remount(self) -> None:
+        """Ends the daemon cleanly and starts another one."""
+        self._stop()
+        self._said.close()
+        self._said = open(self.place / "said", "w")
+        self._start()
 
     def _is_ready(self) -> bool:
         if self.process.poll() is not None:
@@ -95,18 +107,22 @@ class Mount:
 
     def end(self) -> None:
         """Unmounts and removes everything; a second time does nothing."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(DEADLINE_S)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(DEADLINE_S)
+        self._stop()
         while os.path.ismount(self.root) or self._is_listed():
             if subprocess.run(["umount", "-l", str(self.root)], stderr=subprocess.DEVNULL).returncode != 0:
                 break
         self._said.close()
         shutil.rmtree(self.place, ignore_errors=True)
+
+    def _stop(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(DEADLINE_S)
 
     def _is_listed(self) -> bool:
         return f" {self.root} " in pathlib.Path("/proc/self/mountinfo").read_text()

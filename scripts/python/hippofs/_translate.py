@@ -6,6 +6,7 @@ The one thing asked of the file system is what watchdog asks it, too: what lies 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,10 +94,7 @@ class Translator:
             return
         yield from self._one_move(name, target, event.is_directory)
         if exchange:
-            # What came the other way lies now where the first one was.
-            other = target if name is None else name
-            folder = os.path.isdir(other) and not os.path.islink(other) if other is not None else False
-            yield from self._one_move(target, name, folder)
+            yield from self._one_move(target, name, _other_is_folder(event, name, target))
 
     def _one_move(self, name: Any, target: Any, folder: bool) -> Iterator[w.FileSystemEvent]:
         moved = w.DirMovedEvent if folder else w.FileMovedEvent
@@ -149,6 +147,21 @@ class Translator:
         if isinstance(self._base, bytes):
             return os.path.join(self._base, os.fsencode(tail))
         return os.path.join(self._base, tail)
+
+
+def _other_is_folder(event: Event, *names: Any) -> bool:
+    """Whether what came the other way of an exchange is a directory: whichever of the two is not the event's own.
+
+    The event may be here before the caller's kernel has exchanged the names, so the place says nothing.
+    """
+    for name in names:
+        try:
+            found = os.lstat(name) if name is not None else None
+        except OSError:
+            continue
+        if found is not None and found.st_ino != event.raw.get("ino"):
+            return stat.S_ISDIR(found.st_mode)
+    return event.is_directory
 
 
 def _normal(path: str | None) -> str | None:

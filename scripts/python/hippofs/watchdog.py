@@ -132,7 +132,16 @@ class _Sifted:
         lines = self._feed.take_lines()
         if lines is None:
             return None
-        return [Event.from_line(line) for line in lines if self._translator.may_matter(line)]
+        events = []
+        for at, line in enumerate(lines):
+            if not self._translator.may_matter(line):
+                continue
+            events.append(Event.from_line(line))
+            if events[-1].dest_path is not None and events[-1].is_directory:
+                # It may have moved the watched directory, and then other lines matter than before.
+                events.extend(Event.from_line(rest) for rest in lines[at + 1 :])
+                break
+        return events
 
     def close(self) -> None:
         self._feed.close()
