@@ -14,6 +14,7 @@ from .control import Conversation
 from .errors import Disconnected, is_away
 from .event import Event, Reply
 from .follow import Follow
+from .settle import settle
 from .sources import RETRY_S, WAIT_MS, Feed, Poll, Source, head
 
 T = TypeVar("T")
@@ -104,6 +105,15 @@ class Client:
             return Feed(self.place, since, self._patience_s)
 
         return Follow(self._patiently(source), timeout_s)
+
+    def settle(self, event: Event) -> None:
+        """Waits until the name that an event gave to a file shows that file; call it before opening what was `moved`.
+
+        An event may be here a moment before the call that made it returns, and until then the old file is found.
+        """
+        path = event.dest_path or event.src_path
+        if path is not None:
+            settle(os.path.join(self.root, path), event.raw.get("ino"))
 
     def mark(self, text: str, data: Any = None) -> int:
         """Puts a note of one's own into the log and gives its position."""

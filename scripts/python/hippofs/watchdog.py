@@ -22,6 +22,7 @@ from ._translate import Translator
 from .errors import NotMounted
 from .event import Event
 from .follow import Follow
+from .settle import settle
 from .sources import Feed
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,9 @@ QUEUE_EVENTS_MAX = 10_000
 
 QUEUE_LOOK_S = 0.005
 """How often a watch looks whether the handlers have caught up."""
+
+NAMING = frozenset({"created", "moved"})
+"""Events after which handlers open the name: it then has to be there."""
 
 GapHandler = Callable[[Event], None]
 
@@ -110,6 +114,9 @@ class HippofsEmitter(EventEmitter):
         if event.is_gap:
             self._on_gap(event)
         for found in self._translator.events(event):
+            name = found.dest_path or found.src_path
+            if event.event_type in NAMING and not found.is_synthetic and found.event_type == event.event_type:
+                settle(name, event.raw.get("ino"))
             found.hippofs = event  # type: ignore[attr-defined]
             self.queue_event(found)
         if self._translator.root_is_gone:

@@ -5,6 +5,8 @@ import itertools
 import os
 import pathlib
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 import unittest
@@ -17,6 +19,15 @@ from hippofs.watchdog import HippofsEmitter, Observer
 
 RENAME_EXCHANGE = 2
 LAST = "the last file"
+WRITER = """
+import os, sys
+document, temporary, rounds = sys.argv[1:]
+for i in range(int(rounds)):
+    os.read(0, 1)
+    with open(temporary, "w") as file:
+        file.write(str(i))
+    os.replace(temporary, document)
+"""
 
 
 def exchange(a, b):
@@ -250,6 +261,27 @@ class WatchTest(MountCase):
         release.set()
         wait_for("every write", lambda: len(seqs) == 5000)
         self.assertEqual(seqs, list(range(seqs[0], seqs[0] + 5000)))
+
+    def test_a_handler_loads_what_the_event_says(self):
+        """Each replacement waits until the handler has loaded the one before, so an old content would be a fault."""
+        go, loaded, rounds = threading.Semaphore(0), [], 1000
+        document, temporary = self.dir / "document", self.dir / "temporary"
+
+        class Loader(Recorder):
+            def on_moved(self, event):
+                loaded.append(pathlib.Path(event.dest_path).read_text())
+                go.release()
+
+        self.observe(Loader(), str(self.dir))
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, document, temporary, str(rounds)], stdin=subprocess.PIPE, bufsize=0
+        )
+        self.addCleanup(writer.wait)
+        self.addCleanup(writer.stdin.close)
+        for _ in range(rounds):
+            writer.stdin.write(b"x")
+            self.assertTrue(go.acquire(timeout=30))
+        self.assertEqual(loaded, [str(i) for i in range(rounds)])
 
     def test_event_filter(self):
         recorder = Recorder(self.dir)
