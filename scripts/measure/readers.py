@@ -239,7 +239,8 @@ class Fatrace(_Program):
         return super().missing() or ("" if os.geteuid() == 0 else "needs root")
 
     def command(self, directory: str) -> list[str]:
-        return ["fatrace", "--current-mount", "--filter=WC<>D+"]
+        self.said = "it names only the directory of what was moved or deleted"
+        return ["fatrace", "--current-mount", "--filter=W<>D+"]
 
     def take(self, line: str) -> None:
         found = self._LINE.match(line)
