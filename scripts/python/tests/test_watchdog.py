@@ -228,7 +228,8 @@ class WatchTest(MountCase):
         self.observe(recorder, str(self.dir / "file"))
         (self.dir / "other").write_text("x")
         (self.dir / "file").write_text("y")
-        self.assertEqual(recorder.wait("closed F file"), ["modified F file"] * 2 + ["closed F file"])
+        told = [brief for brief in recorder.wait("closed F file") if not brief.startswith("modified D")]
+        self.assertEqual(told, ["modified F file"] * 2 + ["closed F file"])
 
     def test_the_root_of_the_mount(self):
         recorder = Recorder(self.mount.root)
