@@ -89,12 +89,38 @@ class ClientTest(MountCase):
             self.client.versions(self.dir / "file")
         except hippofs.Unavailable as error:
             self.assertEqual(error.code, "unavailable")
-        if not os.path.isdir(self.client.place.control("consumers")):
-            with self.assertRaises(hippofs.Unavailable):
-                self.client.consumer("one").create()
         for name in ["", "a/b", ".."]:
             with self.assertRaises(ValueError):
                 self.client.consumer(name)
+
+    def test_consumer(self):
+        """Where the daemon has consumers, the whole of it; where not, the error that says so."""
+        consumer = self.client.consumer("one")
+        if not os.path.isdir(self.client.place.control("consumers")):
+            with self.assertRaises(hippofs.Unavailable):
+                consumer.create()
+            return
+        consumer.create().create()
+        self.addCleanup(consumer.remove)
+        consumer.seek(self.client.head())
+        for i in range(3):
+            (self.dir / f"{i}").mkdir()
+        batch = consumer.events()
+        self.assertEqual([event.src_path for event in batch], [f"{self.name}/{i}" for i in range(3)])
+        self.assertEqual(consumer.events(), batch)
+        consumer.ack(batch[0])
+        self.assertEqual(consumer.cursor, batch[0].seq)
+        self.assertIsNotNone(consumer.lag())
+        live = iter(consumer)
+        self.assertEqual(next(live), batch[1])
+        self.assertEqual(next(live), batch[2])
+        live.close()
+        self.assertEqual([event.seq for event in consumer.events()], [batch[2].seq], "the last one was not finished")
+        consumer.set_filter(op=["rmdir"])
+        self.assertEqual(consumer.filter()["op"], ["rmdir"])
+        with consumer.follow(timeout_s=DEADLINE_S) as live:
+            (self.dir / "0").rmdir()
+            self.assertEqual(next(live).op, "rmdir")
 
     def test_wait_answers_at_once_or_after_the_timeout(self):
         self.assertEqual(len(self.client.wait(path=self.name + "/*", timeout_s=0.05)), 0)

@@ -1,5 +1,6 @@
 """The drop-in: the same calls on a plain directory under watchdog and on a mount under the drop-in tell the same."""
 
+import contextlib
 import ctypes
 import itertools
 import os
@@ -183,6 +184,16 @@ class SameAsWatchdog(MountCase):
         self.both(act, recursive=[False])
 
 
+@contextlib.contextmanager
+def running(observer):
+    observer.start()
+    try:
+        yield observer
+    finally:
+        observer.stop()
+        observer.join(30)
+
+
 def without_last(briefs):
     while briefs and briefs[-1].startswith("modified D"):
         briefs = briefs[:-1]
@@ -358,7 +369,7 @@ class RestartTest(unittest.TestCase):
         gaps = []
         with Mount("--supervise") as mount:
             recorder = Recorder(mount.root)
-            with Observer(on_gap=gaps.append) as observer:
+            with running(Observer(on_gap=gaps.append)) as observer:
                 observer.schedule(recorder, str(mount.root), recursive=True)
                 for i in range(3):
                     (mount.root / f"{i}").mkdir()
@@ -374,7 +385,7 @@ class RestartTest(unittest.TestCase):
         """Also a clean end: the watch waits for the next mount of the same place."""
         with Mount() as mount:
             recorder = Recorder(mount.root)
-            with Observer() as observer:
+            with running(Observer()) as observer:
                 observer.schedule(recorder, str(mount.root))
                 (mount.root / "one").mkdir()
                 recorder.wait("created D one")
