@@ -5,7 +5,9 @@
 //! chunk of the log and nothing else.
 
 mod answer;
+mod consumers;
 mod copy;
+mod documents;
 mod error;
 mod fields;
 mod glob;
@@ -19,12 +21,13 @@ mod status;
 mod stream;
 mod times;
 mod tree;
+mod view;
 
 #[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::event::{Caller, Mark, Seq};
@@ -32,6 +35,7 @@ use crate::event_log::EventLog;
 use crate::health::Health;
 use crate::recorder::{RecordError, Recorder};
 
+pub use consumers::{ConsumerError, ConsumerFile, ConsumerId, Consumers, Shelf};
 pub use error::ControlError;
 pub use query::REQUEST_BYTES_MAX;
 pub use stream::{Read, Stream};
@@ -70,6 +74,7 @@ struct Shared {
     health: Arc<Health>,
     mark: Box<MarkFn>,
     facts: Facts,
+    consumers: OnceLock<Consumers>,
 }
 
 impl Control {
@@ -81,6 +86,7 @@ impl Control {
             health: Arc::clone(recorder.health()),
             mark: Box::new(move |mark, caller| recorder.mark(mark, caller)),
             facts,
+            consumers: OnceLock::new(),
         };
         Control {
             shared: Arc::new(shared),
@@ -95,6 +101,9 @@ impl Control {
     pub fn open(&self, entry: Entry, caller: Arc<Caller>) -> Result<Stream, ControlError> {
         if entry.is_dir() {
             return Err(ControlError::IsDirectory);
+        }
+        if let Entry::ConsumerFile(id, file) = entry {
+            return Stream::open_consumer(Arc::clone(&self.shared), id, file, caller);
         }
         Ok(Stream::open(Arc::clone(&self.shared), entry, caller))
     }

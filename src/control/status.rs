@@ -7,6 +7,7 @@ use crate::event::{Op, Seq, Source};
 use crate::event_log::Failure;
 use crate::health::Latency;
 
+use super::consumers::{self, ConsumerFigures};
 use super::{Facts, Shared};
 
 /// One moment's numbers.
@@ -23,6 +24,8 @@ pub(super) struct Numbers {
     /// Operations that happened since the daemon's start.
     pub(super) latency: Vec<(Op, Latency)>,
     pub(super) uptime_s: f64,
+    /// Durable consumers, by name.
+    pub(super) consumers: Vec<ConsumerFigures>,
 }
 
 impl Numbers {
@@ -48,6 +51,7 @@ impl Numbers {
                 .filter_map(|op| health.latency(*op).map(|latency| (*op, latency)))
                 .collect(),
             uptime_s: health.uptime().as_secs_f64(),
+            consumers: consumers::figures(shared),
         }
     }
 
@@ -87,7 +91,7 @@ fn render(facts: &Facts, numbers: &Numbers) -> String {
         "scan": {"interval_s": null, "last": null, "duration_s": null, "files": null, "fixes": 0},
         "log": {"segments": numbers.segments, "bytes": numbers.log_bytes},
         "content": {"objects": 0, "bytes": 0},
-        "consumers": [],
+        "consumers": numbers.consumers.iter().map(ConsumerFigures::json).collect::<Vec<_>>(),
         "open_files": numbers.open_files,
         "latency_us": latency(numbers),
         "uptime_s": (numbers.uptime_s * 1000.0).round() / 1000.0,
@@ -156,6 +160,7 @@ mod tests {
             open_files: 0,
             latency: Vec::new(),
             uptime_s: 0.5,
+            consumers: Vec::new(),
         };
         let facts = Facts {
             store: uuid::Uuid::nil(),

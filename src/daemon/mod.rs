@@ -7,6 +7,8 @@ pub mod config;
 pub mod error;
 pub mod stop;
 
+mod shelf;
+
 pub mod serve;
 pub mod store;
 

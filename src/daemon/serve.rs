@@ -13,7 +13,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::store::Store;
-use super::{Config, DaemonError, Stop, holders, mounts, service};
+use super::{Config, DaemonError, Stop, holders, mounts, service, shelf};
 use crate::control::{Control, Facts};
 use crate::event::Seq;
 use crate::event_log::{DirStorage, EventLog};
@@ -57,8 +57,12 @@ pub fn serve(
 ) -> Result<(), DaemonError> {
     end_on_panic();
     let store = Store::open(&config, storage_dir.as_fd())?;
+    let consumers = shelf::consumers(&store)?;
+    let mut config = config;
+    config.log.held_after = consumers.held_after();
     let (log, recorder) = open_log(&config, &store)?;
     let control = Control::new(Arc::clone(&recorder), facts(&config, &store));
+    control.serve_consumers(consumers);
     let storage_failed = |errno: crate::backing::Errno| DaemonError::Storage {
         path: config.storage.clone(),
         why: io::Error::from(errno).to_string(),

@@ -19,6 +19,8 @@ pub const FORMAT: u64 = 1;
 const STORE_FILE: &str = "store.json";
 /// Locked by the one daemon that serves the store; holds its pid.
 const LOCK_FILE: &str = "lock";
+/// Directory of the durable consumers.
+const CONSUMERS_DIR: &str = "consumers";
 /// Directory of the log.
 const LOG_DIR: &str = "log";
 /// A store file is a hundred bytes; this much is read of whatever stands there.
@@ -30,7 +32,9 @@ pub struct Store {
     pub id: Uuid,
     /// The directory of its log.
     pub log_dir: OwnedFd,
-    /// Where that is, for messages.
+    /// The directory of its durable consumers.
+    pub consumers_dir: OwnedFd,
+    /// Where the log is, for messages.
     pub log_path: PathBuf,
     _lock: OwnedFd,
 }
@@ -63,9 +67,12 @@ impl Store {
         let log_path = at(LOG_DIR);
         let log_dir =
             directory(dir, OsStr::new(LOG_DIR)).map_err(|errno| failed(&log_path, errno))?;
+        let consumers_dir = directory(dir, OsStr::new(CONSUMERS_DIR))
+            .map_err(|errno| failed(&at(CONSUMERS_DIR), errno))?;
         Ok(Store {
             id,
             log_dir,
+            consumers_dir,
             log_path,
             _lock: lock,
         })

@@ -107,6 +107,7 @@ pub(super) fn merge(long: MountOptions, short: MountOptions) -> MountOptions {
         segment_bytes: long.segment_bytes.or(short.segment_bytes),
         retain_bytes: long.retain_bytes.or(short.retain_bytes),
         retain_age: long.retain_age.or(short.retain_age),
+        retain_max: long.retain_max.or(short.retain_max),
         passthrough: long.passthrough || short.passthrough,
         log_file: long.log_file.or(short.log_file),
     }
@@ -206,6 +207,10 @@ pub(super) fn to_args(options: &MountOptions) -> Vec<OsString> {
     push("sync-interval", options.sync_interval.as_ref().map(time));
     push("retain-age", options.retain_age.as_ref().map(time));
     push(
+        "retain-max",
+        options.retain_max.map(|n| n.to_string().into()),
+    );
+    push(
         "segment-bytes",
         options.segment_bytes.map(|n| n.to_string().into()),
     );
@@ -232,6 +237,7 @@ mod tests {
             ("segment-bytes", "1M"),
             ("retain-bytes", "2G"),
             ("retain-age", "3d"),
+            ("retain-max", "3x"),
         ];
         for arg in MountOptions::parser().get_arguments() {
             let long = arg.get_long().unwrap();

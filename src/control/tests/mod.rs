@@ -62,6 +62,7 @@ impl Bench {
                 retain_bytes: 1 << 30,
                 retain_age: Duration::from_secs(60),
             },
+            consumers: std::sync::OnceLock::new(),
         };
         Bench {
             control: Control {
