@@ -1,5 +1,6 @@
 //! The control directory on a real log in a temporary directory, driven as a kernel adapter drives it.
 
+mod consumers;
 mod replies;
 mod requests;
 mod selection;

@@ -57,9 +57,6 @@ fn what_is_no_request_is_refused_by_kind() {
                 "{\"reconcile\":{}}",
                 "{\"versions\":{\"path\":\"a\"}}",
                 "{\"restore\":{\"path\":\"a\",\"at\":1}}",
-                "{\"events\":{\"view\":\"documents\"}}",
-                "{\"events\":{\"format\":\"inotify\"}}",
-                "{\"events\":{\"debounce_ms\":1}}",
             ],
         ),
         (
