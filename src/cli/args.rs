@@ -218,7 +218,7 @@ pub struct EventsArgs {
     pub format: Option<String>,
     /// What changed since this consumer last looked: goes on at its place and moves it behind what was printed; the
     /// first look registers the consumer and prints nothing
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["since", "last"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["since", "until", "last"])]
     pub consumer: Option<String>,
     /// Only the newest N events (1 when N is not given); of PATH alone, when that is not the mount itself: who
     /// touched it last
