@@ -20,6 +20,7 @@
 //! | 1 | [`event_log`] | where it is kept: segments, the serial point, recovery, readers |
 //! | 1 | [`backing`] | the storage by descriptor: system calls, no policy |
 //! | 2 | [`recorder`] | the one road to the log: each change performed and recorded as one |
+//! | 3 | [`detect`] | what bypasses the mount: watcher, scan, and the comparison of disk and catalog |
 //! | 3 | [`control`] | `.hippofs`: requests in, lines out |
 //! | 4 | [`vfs`] | what an operation means: entries, handles, routing |
 //! | 5 | [`fuse`] | the only module that names fuser |
@@ -50,6 +51,7 @@ pub mod backing;
 pub mod cli;
 pub mod control;
 pub mod daemon;
+pub mod detect;
 pub mod event;
 pub mod event_log;
 pub mod fuse;

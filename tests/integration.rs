@@ -5,6 +5,7 @@
 mod cli;
 mod control;
 mod crash;
+mod detect;
 mod faults;
 mod layout;
 mod model;

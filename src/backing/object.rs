@@ -34,7 +34,8 @@ pub enum NewTime {
 }
 
 /// The path by which the kernel reaches what `fd` stands for.
-pub(super) fn proc_path(fd: BorrowedFd<'_>) -> String {
+#[must_use]
+pub fn proc_path(fd: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
@@ -270,6 +271,16 @@ pub fn sync(fd: BorrowedFd<'_>, data_only: bool) -> Result<(), Errno> {
 /// As fstatvfs(3).
 pub fn statfs(fd: BorrowedFd<'_>) -> Result<StatVfs, Errno> {
     rustix::fs::fstatvfs(fd)
+}
+
+/// The number by which the filesystem is known (`f_type` of statfs(2)); any descriptor.
+///
+/// # Errors
+/// As fstatfs(2).
+pub fn filesystem_magic(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    // The kernel's type differs between platforms and is never negative where it means anything.
+    let magic = rustix::fs::fstatfs(fd)?.f_type;
+    Ok(u64::try_from(magic).unwrap_or_default() & 0xffff_ffff)
 }
 
 /// Value of an extended attribute; any descriptor.

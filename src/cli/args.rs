@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use uuid::Uuid;
 
 use super::values::{self, Place};
+use crate::detect::Watch;
 use crate::event::{EventType, Op, Source};
 
 /// A filesystem that records every change to a directory, in order, and loses none.
@@ -42,6 +43,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Query or follow the log of a mount
     Events(EventsArgs),
+    /// Scan for changes that bypassed the mount, wait, and print what was found
+    Reconcile(ReconcileArgs),
     /// Check every line of the log, mounted or not
     Verify(VerifyArgs),
     /// Print a completion script
@@ -120,6 +123,15 @@ pub struct MountOptions {
     /// event: without this option there is no such way past it
     #[arg(long)]
     pub passthrough: bool,
+    /// How changes that bypass the mount are found: auto, native, poll or off [default: auto]
+    #[arg(long, value_name = "HOW", value_parser = values::watch)]
+    pub watch: Option<Watch>,
+    /// Time between scans beside the watcher [default: 5s to 60s, by what they find]
+    #[arg(long, value_name = "TIME", value_parser = values::scan_interval)]
+    pub scan_interval: Option<Duration>,
+    /// Time between scans where there is no watcher [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = values::scan_interval)]
+    pub poll_interval: Option<Duration>,
     /// Write the daemon's messages to the end of this file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub log_file: Option<PathBuf>,
@@ -229,6 +241,20 @@ pub struct EventsArgs {
     #[arg(long, short)]
     pub follow: bool,
     /// Print the lines of the log as they are
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `reconcile`.
+#[derive(Args, Debug)]
+pub struct ReconcileArgs {
+    /// A mount, or what is to be scanned of it
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// Read every file: finds also what left size and times as they were
+    #[arg(long)]
+    pub full: bool,
+    /// Print the lines of the log and the daemon's answer as they are
     #[arg(long)]
     pub json: bool,
 }

@@ -33,6 +33,19 @@ impl Root {
         Root::find(path)?.ok_or_else(|| CliError::NotMounted(path.to_path_buf()))
     }
 
+    /// As [`Root::of`], with the place of `path` in the mount, as requests name it.
+    pub(super) fn of_place(path: &Path) -> Result<(Root, String), CliError> {
+        let root = Root::of(path)?;
+        let absolute = std::path::absolute(path).map_err(CliError::reading(path))?;
+        // The root was found by resolved names; an entry that does not exist any more has only its written one.
+        let resolved = nearest(path).map_err(CliError::reading(path))?;
+        let place = [absolute, resolved]
+            .iter()
+            .find_map(|path| Some(path.strip_prefix(&root.path).ok()?.to_path_buf()))
+            .unwrap_or_default();
+        Ok((root, place.to_string_lossy().into_owned()))
+    }
+
     /// As [`Root::of`], with `None` where no mount is.
     pub(super) fn find(path: &Path) -> Result<Option<Root>, CliError> {
         let gone = || {

@@ -145,14 +145,14 @@ fn exact(time: Timestamp) -> Value {
 }
 
 /// Lines to standard output, raw or for people.
-struct Printer {
+pub(super) struct Printer {
     out: BufWriter<io::Stdout>,
     json: bool,
     zone: TimeZone,
 }
 
 impl Printer {
-    fn new(json: bool) -> Printer {
+    pub(super) fn new(json: bool) -> Printer {
         Printer {
             out: BufWriter::new(io::stdout()),
             json,
@@ -164,7 +164,7 @@ impl Printer {
         }
     }
 
-    fn line(&mut self, line: &[u8]) -> Result<(), CliError> {
+    pub(super) fn line(&mut self, line: &[u8]) -> Result<(), CliError> {
         let written = if self.json {
             self.out.write_all(line)
         } else {
@@ -188,7 +188,12 @@ impl Printer {
         self.line(format!("{line}\n").as_bytes())
     }
 
-    fn flush(&mut self) -> Result<(), CliError> {
+    /// A line of our own, already escaped.
+    pub(super) fn say(&mut self, text: &str) -> Result<(), CliError> {
+        writeln!(self.out, "{text}").map_err(CliError::output)
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), CliError> {
         self.out.flush().map_err(CliError::output)
     }
 }

@@ -15,6 +15,7 @@ mod events;
 mod human;
 mod manual;
 mod mount;
+mod reconcile;
 mod status;
 mod unmount;
 mod verify;
@@ -64,6 +65,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Unmount(args) => unmount::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Events(args) => events::run(&args),
+        Command::Reconcile(args) => reconcile::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),

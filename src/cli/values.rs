@@ -6,6 +6,7 @@ use jiff::civil;
 use jiff::tz::TimeZone;
 
 use crate::daemon::config;
+use crate::detect::{self, Watch};
 use crate::event::{EventType, Op, Source, Timestamp};
 use crate::event_log;
 
@@ -143,6 +144,28 @@ pub fn sync_interval(text: &str) -> Result<Duration, String> {
         config::SYNC_INTERVAL_MAX,
         in_words,
     )
+}
+
+/// `--scan-interval` and `--poll-interval`.
+///
+/// # Errors
+/// Not a duration, or out of range.
+pub fn scan_interval(text: &str) -> Result<Duration, String> {
+    within(
+        duration(text)?,
+        detect::SCAN_INTERVAL_MIN,
+        detect::SCAN_INTERVAL_MAX,
+        in_words,
+    )
+}
+
+/// `--watch`.
+///
+/// # Errors
+/// Not one of the words.
+pub fn watch(text: &str) -> Result<Watch, String> {
+    let known = Watch::ALL.into_iter().find(|watch| watch.word() == text);
+    known.ok_or_else(|| format!("`{text}` is not one of auto, native, poll, off"))
 }
 
 fn within<T: PartialOrd>(

@@ -19,7 +19,8 @@ pub(super) fn text() -> String {
 
 const FILES: &str = r#"hippofs control directory: .hippofs in the root of the mount, reachable by name and not listed
 
-Every change made through the mount is an event, one JSON object on one line, in order, none left out.
+Every change made through the mount is an event, one JSON object on one line, in order, none left out. What was changed
+behind the mount is found and recorded as op "found": within a moment by the watcher, else by a scan; `status` says which.
 
 FILES (size 0; read them to the end)
   events      the whole log as JSON Lines, as of the open
@@ -59,7 +60,9 @@ In bash:  exec 9<>.hippofs/control; echo '{"events":{"limit":5}}' >&9; cat <&9
 
   {"events":{...}}                          events, by the selectors and bounds below
   {"status":{}}                             what the file `status` shows
-  {"sync":{}}                               puts all events so far onto the disk: {"head":S,"durable":S}
+  {"sync":{}}                               answers when every change so far, also behind the mount, is in the log and on
+                                            the disk: {"head":S,"durable":S}
+  {"reconcile":{"path":"...","full":false}} scans for changes behind the mount, with full by content: {"found":N,...}
   {"mark":{"text":"...","data":{...}}}      a note of your own in the log: {"seq":S}
   {"take":{"consumer":"NAME","limit":N,"wait_ms":T}}   reads and advances in one step: each event goes to one taker only
   {"help":{}}                               this text
@@ -103,7 +106,8 @@ const EVENTS: &str = r#"EVENTS (fields that do not apply are absent)
   ino, size      after the operation
   offset, length of write, fallocate, copy
   handle         joins the writes of one open to its `closed` event
-  replaced       ino and size of what a rename or a create destroyed
+  blake3, prev_blake3   hash of the content after and before, where known
+  replaced       ino, size and, where known, blake3 of what a rename or a create destroyed
   uid, gid, comm of the caller
   via            "mmap" when the kernel wrote a shared mapping back
   reason, from, to, detail   of a gap;  text, data   of a mark

@@ -39,7 +39,9 @@ impl Hole {
             GapReason::Damaged | GapReason::Torn => {
                 "the log is damaged here: `hippofs verify` says where"
             }
-            GapReason::Crash | GapReason::Failed => "these events were not recorded",
+            GapReason::Crash | GapReason::Failed | GapReason::Overflow | GapReason::Unwatched => {
+                "these events were not recorded"
+            }
         }
     }
 

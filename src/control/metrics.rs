@@ -43,6 +43,7 @@ pub(super) fn text(shared: &Shared) -> String {
     for (source, count) in &numbers.by_source {
         page.sample("events_total", &[("source", source.word())], count);
     }
+    detection(&mut page, &numbers);
     page.gauge("log_segments", "Segments of the log.", numbers.segments);
     page.gauge("log_bytes", "Bytes of the log.", numbers.log_bytes);
     page.gauge(
@@ -92,6 +93,64 @@ fn consumers(page: &mut Page, numbers: &Numbers) {
     );
     for figures in &numbers.consumers {
         page.sample("consumer_lag", &[("consumer", &figures.name)], figures.lag);
+    }
+}
+
+/// How changes behind the mount are found.
+fn detection(page: &mut Page, numbers: &Numbers) {
+    let Some(figures) = &numbers.detection else {
+        return;
+    };
+    let mut counter = |name: &str, help: &str, value: u64| {
+        page.about(name, "counter", help);
+        page.sample(name, &[], value);
+    };
+    counter(
+        "missed_events_total",
+        "Changes behind the mount that only a scan found.",
+        figures.missed,
+    );
+    counter(
+        "watch_overflows_total",
+        "Times more changed than the watcher's queue holds.",
+        figures.overflows,
+    );
+    counter(
+        "scan_fixes_total",
+        "Changes behind the mount that scans found.",
+        figures.fixes,
+    );
+    page.about(
+        "watch_mode",
+        "gauge",
+        "How changes behind the mount are found; 1 for the mode.",
+    );
+    page.sample("watch_mode", &[("mode", figures.mode)], 1);
+    page.gauge(
+        "watch_covered",
+        "1 while every directory is watched and has been looked at.",
+        u8::from(figures.covered),
+    );
+    page.gauge("watches", "Directories watched.", figures.watches);
+    if let Some(scan) = &figures.last_scan {
+        let took = format!("{:.6}", scan.took.as_secs_f64());
+        page.gauge("scan_duration_seconds", "Time of the last scan.", took);
+        page.gauge(
+            "scan_files",
+            "Files that the last scan compared.",
+            scan.files,
+        );
+    }
+    if let Some(latency) = &figures.latency {
+        let name = "detection_latency_microseconds";
+        page.about(
+            name,
+            "summary",
+            "Time from the watcher's word to the event.",
+        );
+        page.sample(name, &[("quantile", "0.5")], latency.p50_us);
+        page.sample(name, &[("quantile", "0.99")], latency.p99_us);
+        page.sample(&format!("{name}_count"), &[], latency.count);
     }
 }
 

@@ -7,6 +7,7 @@
 mod answer;
 mod consumers;
 mod copy;
+mod detection;
 mod documents;
 mod error;
 mod fields;
@@ -36,6 +37,7 @@ use crate::health::Health;
 use crate::recorder::{RecordError, Recorder};
 
 pub use consumers::{ConsumerError, ConsumerFile, ConsumerId, Consumers, Shelf};
+pub use detection::{Detection, DetectionFigures, Failed, Promise, ScanFigures};
 pub use error::ControlError;
 pub use query::REQUEST_BYTES_MAX;
 pub use stream::{Read, Stream};
@@ -75,6 +77,7 @@ struct Shared {
     mark: Box<MarkFn>,
     facts: Facts,
     consumers: OnceLock<Consumers>,
+    detection: OnceLock<Arc<dyn Detection>>,
 }
 
 impl Control {
@@ -87,10 +90,17 @@ impl Control {
             mark: Box::new(move |mark, caller| recorder.mark(mark, caller)),
             facts,
             consumers: OnceLock::new(),
+            detection: OnceLock::new(),
         };
         Control {
             shared: Arc::new(shared),
         }
+    }
+
+    /// Lets requests and figures about changes behind the mount go to `detection`; once.
+    pub fn detect_with(&self, detection: Arc<dyn Detection>) {
+        // A second one would be a mistake of the start order; the first stays.
+        let _ = self.shared.detection.set(detection);
     }
 
     /// Opens a file of the control directory for `caller`. What `events` and `since` show is fixed here, and `follow`

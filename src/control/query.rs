@@ -34,7 +34,10 @@ pub(super) const LAST_MAX: u64 = 1000;
 /// Longest text of a time or a UUID: more than either ever has.
 const WORD_BYTES_MAX: usize = 128;
 
-const REQUESTS: &str = "write one of {\"events\":{}}, {\"status\":{}}, {\"sync\":{}}, {\"mark\":{\"text\":\"...\"}}, {\"help\":{}}; .hippofs/help describes them";
+/// Longest path in bytes that can be asked for: the system's own limit.
+const PATH_BYTES_MAX: usize = 4096;
+
+const REQUESTS: &str = "write one of {\"events\":{}}, {\"status\":{}}, {\"sync\":{}}, {\"reconcile\":{\"path\":\"...\"}}, {\"mark\":{\"text\":\"...\"}}, {\"take\":{\"consumer\":\"NAME\"}}, {\"help\":{}}; .hippofs/help describes them";
 const EVENTS_FIELDS: [&str; 18] = [
     "path",
     "uuid",
@@ -66,8 +69,15 @@ pub(super) enum Request {
     Events(Box<EventsQuery>),
     /// The counters.
     Status,
-    /// Everything so far onto the disk.
+    /// Everything so far into the log and onto the disk.
     Sync,
+    /// A scan.
+    Reconcile {
+        /// Relative to the root; empty for all of it.
+        path: String,
+        /// Whether all content is read.
+        full: bool,
+    },
     /// A note into the log.
     Mark(Mark),
     /// The description of the control directory.
@@ -150,7 +160,8 @@ fn request(name: &str, body: &Value, text: Option<&str>) -> Result<Request, Reje
         "help" => Fields::new("help", body, &[]).map(|_| Request::Help),
         "mark" => mark(body).map(Request::Mark),
         "take" => take(body).map(Request::Take),
-        "reconcile" | "versions" | "restore" => Err(unavailable(&format!("the request `{name}`"))),
+        "reconcile" => reconcile(body),
+        "versions" | "restore" => Err(unavailable(&format!("the request `{name}`"))),
         _ => Err(Reject::new(
             "unknown_request",
             format!("unknown request `{}`", shortened(name)),
@@ -166,6 +177,23 @@ fn unavailable(what: &str) -> Reject {
         format!("this version of hippofs does not have {what}"),
         "the request is well written; `status` shows the version",
     )
+}
+
+fn reconcile(body: &Value) -> Result<Request, Reject> {
+    let fields = Fields::new("reconcile", body, &["path", "full"])?;
+    let path = fields.text("path", PATH_BYTES_MAX)?.unwrap_or_default();
+    if path.starts_with('/') || path.split('/').any(|name| name == "..") {
+        return Err(fields.wrong("path", "a path relative to the mount's root, without `..`"));
+    }
+    let full = match fields.value("full") {
+        None => false,
+        Some(Value::Bool(full)) => *full,
+        Some(_) => return Err(fields.wrong("full", "true or false")),
+    };
+    Ok(Request::Reconcile {
+        path: path.to_owned(),
+        full,
+    })
 }
 
 fn mark(body: &Value) -> Result<Mark, Reject> {

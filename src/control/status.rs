@@ -3,12 +3,12 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::event::{Op, Seq, Source};
+use crate::event::{Op, Seq, Source, Timestamp};
 use crate::event_log::Failure;
 use crate::health::Latency;
 
 use super::consumers::{self, ConsumerFigures};
-use super::{Facts, Shared};
+use super::{DetectionFigures, Facts, Shared};
 
 /// One moment's numbers.
 pub(super) struct Numbers {
@@ -26,6 +26,8 @@ pub(super) struct Numbers {
     pub(super) uptime_s: f64,
     /// Durable consumers, by name.
     pub(super) consumers: Vec<ConsumerFigures>,
+    /// How changes behind the mount are found; `None` where nobody looks.
+    pub(super) detection: Option<DetectionFigures>,
 }
 
 impl Numbers {
@@ -52,16 +54,38 @@ impl Numbers {
                 .collect(),
             uptime_s: health.uptime().as_secs_f64(),
             consumers: consumers::figures(shared),
+            detection: shared.detection.get().map(|d| d.figures()),
         }
     }
 
     /// Events seen as system calls on the mount.
     pub(super) fn primary_events(&self) -> u64 {
-        let mount = |(source, _): &&(Source, u64)| *source == Source::Mount;
+        self.events(Source::Mount)
+    }
+
+    fn events(&self, wanted: Source) -> u64 {
+        let of = |(source, _): &&(Source, u64)| *source == wanted;
         self.by_source
             .iter()
-            .find(mount)
+            .find(of)
             .map_or(0, |(_, count)| *count)
+    }
+
+    /// Changes that only a scan found.
+    pub(super) fn missed_events(&self) -> u64 {
+        self.detection.as_ref().map_or(0, |d| d.missed)
+    }
+
+    /// The share of all changes that neither the mount nor the watcher told of, in percent; `None` where nobody looks.
+    pub(super) fn miss_rate_percent(&self) -> Option<f64> {
+        self.detection.as_ref()?;
+        let missed = self.missed_events();
+        let all = self.primary_events() + self.events(Source::Watch) + missed;
+        Some(if all == 0 {
+            0.0
+        } else {
+            missed as f64 * 100.0 / all as f64
+        })
     }
 }
 
@@ -84,11 +108,12 @@ fn render(facts: &Facts, numbers: &Numbers) -> String {
         "durable": numbers.durable.0,
         "pid": std::process::id(),
         "primary_events": numbers.primary_events(),
-        "missed_events": 0,
-        "miss_rate_percent": null,
+        "missed_events": numbers.missed_events(),
+        "miss_rate_percent": numbers.miss_rate_percent().map(rounded),
         "events_by_source": by_source(numbers),
-        "watch": {"mode": "off", "watches": 0, "overflows": 0, "last_event": null},
-        "scan": {"interval_s": null, "last": null, "duration_s": null, "files": null, "fixes": 0},
+        "watch": watch(numbers.detection.as_ref()),
+        "scan": scan(numbers.detection.as_ref()),
+        "detection_latency_us": numbers.detection.as_ref().and_then(|d| d.latency).map(|latency| percentiles(&latency)),
         "log": {"segments": numbers.segments, "bytes": numbers.log_bytes},
         "content": {"objects": 0, "bytes": 0},
         "consumers": numbers.consumers.iter().map(ConsumerFigures::json).collect::<Vec<_>>(),
@@ -123,23 +148,63 @@ fn identity(facts: &Facts) -> Map<String, Value> {
     map
 }
 
+/// How changes behind the mount are told of.
+fn watch(figures: Option<&DetectionFigures>) -> Value {
+    let Some(figures) = figures else {
+        return json!({"mode": "off", "watches": 0, "overflows": 0, "last_event": null});
+    };
+    json!({
+        "mode": figures.mode,
+        "reason": figures.reason,
+        "covered": figures.covered,
+        "watches": figures.watches,
+        "overflows": figures.overflows,
+        "last_event": figures.last_event.map(seconds),
+    })
+}
+
+/// How they are looked for.
+fn scan(figures: Option<&DetectionFigures>) -> Value {
+    let last = figures.and_then(|f| f.last_scan);
+    json!({
+        "interval_s": figures.and_then(|f| f.scan_interval).map(|i| i.as_secs_f64()),
+        "last": last.map(|s| seconds(s.ended)),
+        "duration_s": last.map(|s| rounded(s.took.as_secs_f64())),
+        "directories": last.map(|s| s.directories),
+        "files": last.map(|s| s.files),
+        "found": last.map(|s| s.found),
+        "unreadable": last.map(|s| s.unreadable),
+        "fixes": figures.map_or(0, |f| f.fixes),
+    })
+}
+
+/// A time as a number, exact to the microsecond.
+fn seconds(time: Timestamp) -> f64 {
+    (time.0 / 1000) as f64 / 1e6
+}
+
+/// To six places, which is more than any of these is exact to.
+fn rounded(number: f64) -> f64 {
+    (number * 1e6).round() / 1e6
+}
+
+fn percentiles(latency: &Latency) -> Value {
+    json!({"p50": latency.p50_us, "p99": latency.p99_us, "count": latency.count})
+}
+
 fn by_source(numbers: &Numbers) -> Map<String, Value> {
     let pair = |(source, count): &(Source, u64)| (source.word().to_owned(), json!(count));
     numbers.by_source.iter().map(pair).collect()
 }
 
 fn latency(numbers: &Numbers) -> Map<String, Value> {
-    let pair = |(op, latency): &(Op, Latency)| {
-        let value = json!({"p50": latency.p50_us, "p99": latency.p99_us, "count": latency.count});
-        (op.word().to_owned(), value)
-    };
+    let pair = |(op, latency): &(Op, Latency)| (op.word().to_owned(), percentiles(latency));
     numbers.latency.iter().map(pair).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Timestamp;
     use crate::event_log::FailureKind;
 
     #[test]
@@ -161,6 +226,7 @@ mod tests {
             latency: Vec::new(),
             uptime_s: 0.5,
             consumers: Vec::new(),
+            detection: None,
         };
         let facts = Facts {
             store: uuid::Uuid::nil(),

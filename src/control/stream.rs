@@ -13,6 +13,7 @@ use crate::event::{Caller, Mark};
 use super::answer::{Answer, Step};
 use super::consumers::{Batch, Consumer, ConsumerFile, ConsumerId, Take, TakeQuery};
 use super::copy::LogCopy;
+use super::detection::Promise;
 use super::documents::{DocumentsAnswer, events_only};
 use super::error::{ControlError, Reject};
 use super::query::{EventsQuery, REQUEST_BYTES_MAX, Request, too_long};
@@ -63,6 +64,7 @@ enum Feed {
     Batch(Box<Batch>),
     Take(Box<Take>),
     Documents(Box<DocumentsAnswer>),
+    Promise(Arc<Promise>),
 }
 
 impl Stream {
@@ -188,6 +190,7 @@ impl Stream {
             Feed::Batch(_) | Feed::Take(_) | Feed::Documents(_) => {
                 !matches!(state.fill(0), Ok(Filled::Wait(_)))
             }
+            Feed::Promise(promise) => promise.is_kept(),
             // Whether an event matches is known when it is found; what is found is then read from `pending`. An error
             // is something to read, too.
             Feed::Answer(_) => !matches!(state.fill(0), Ok(Filled::Wait(_))),
@@ -201,6 +204,7 @@ impl Stream {
             Feed::Answer(answer) => answer.deadline(),
             Feed::Take(take) => take.deadline(),
             Feed::Documents(answer) => answer.deadline(),
+            Feed::Promise(promise) => Some(promise.look_at()),
             Feed::Nothing | Feed::Copy(_) | Feed::Batch(_) => None,
         }
     }
@@ -215,6 +219,7 @@ impl Stream {
             Request::Status => Ok(State::text(status::json(&self.shared))),
             Request::Help => Ok(State::text(help::text())),
             Request::Sync => self.sync(),
+            Request::Reconcile { path, full } => self.reconcile(&path, full),
             Request::Mark(mark) => self.mark(mark),
             Request::Take(query) => self.take(&query),
         }
@@ -260,7 +265,21 @@ impl Stream {
         Ok(State::fed(Feed::Take(Box::new(take))))
     }
 
+    fn reconcile(&self, path: &str, full: bool) -> Result<State, (Reject, ControlError)> {
+        match self.shared.detection.get() {
+            Some(detection) => Ok(State::promise(detection.reconcile(path, full))),
+            None => Err(refused(Reject::new(
+                "unavailable",
+                "nothing watches this storage",
+                "ask again when the mount is complete",
+            ))),
+        }
+    }
+
     fn sync(&self) -> Result<State, (Reject, ControlError)> {
+        if let Some(detection) = self.shared.detection.get() {
+            return Ok(State::promise(detection.sync()));
+        }
         // An operation's event is in the log before its call returns, so the head of this moment covers them all.
         let head = self.shared.log.head();
         match self.shared.log.sync() {
@@ -329,6 +348,13 @@ impl State {
         }
     }
 
+    fn promise(promise: Arc<Promise>) -> State {
+        State {
+            feed: Feed::Promise(promise),
+            ..State::text(String::new())
+        }
+    }
+
     fn is_drained(&self) -> bool {
         self.read >= self.pending.len()
     }
@@ -342,6 +368,16 @@ impl State {
             Feed::Batch(batch) => batch.step(wanted)?,
             Feed::Take(take) => take.step()?,
             Feed::Documents(answer) => answer.step()?,
+            Feed::Promise(promise) => match promise.take() {
+                None => Step::Wait(Some(promise.look_at())),
+                Some(outcome) => {
+                    let text = outcome.unwrap_or_else(|failed| {
+                        Reject::new(failed.code, failed.message, failed.hint).line()
+                    });
+                    self.feed = Feed::Nothing;
+                    Step::Bytes(text.into_bytes())
+                }
+            },
         };
         Ok(match step {
             Step::Bytes(bytes) => {

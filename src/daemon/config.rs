@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::detect;
 use crate::event_log;
 
 /// Shortest `--sync-interval`: as the log has it; below it the disk would only be busy.
@@ -37,6 +38,8 @@ pub struct Config {
     pub read_only: bool,
     /// Segment size, retention and sync interval of the log.
     pub log: event_log::Options,
+    /// How changes behind the mount are found.
+    pub detect: detect::Options,
     /// Generic mount flags: `nodev`, `nosuid`, `noexec`, `noatime` and their kin.
     pub fs_options: Vec<String>,
 }

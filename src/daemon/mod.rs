@@ -7,7 +7,9 @@ pub mod config;
 pub mod error;
 pub mod stop;
 
+mod detection;
 mod shelf;
+mod tracking;
 
 pub mod serve;
 pub mod store;

@@ -1,11 +1,11 @@
 //! The composition root: start order, stop order.
 //!
-//! Start: store and its lock, log and what its recovery found, recorder, control, filesystem, mount, ready.
-//! Stop: the mount goes first, so that nobody begins anything; then the log is made durable and closed; the lock goes
-//! with the process. A panic anywhere ends the process at once: recovery is the ordinary start.
+//! Start: store and its lock, log and what its recovery found, recorder with its catalog, control, detection,
+//! filesystem, mount, ready. Stop: the mount goes first, so that nobody begins anything; then detection, the catalog's
+//! checkpoint, and the log, which is made durable and closed; the lock goes with the process. A panic anywhere ends the process at once: recovery is the ordinary start.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,11 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::store::Store;
-use super::{Config, DaemonError, Stop, holders, mounts, service, shelf};
+use super::{Config, DaemonError, Stop, holders, mounts, service, shelf, tracking};
 use crate::control::{Control, Facts};
 use crate::event::Seq;
 use crate::event_log::{DirStorage, EventLog};
-use crate::fuse::{AttachError, Options, Session};
-use crate::health::Health;
+use crate::fuse::{AttachError, Covered, Options, Session};
 use crate::recorder::Recorder;
 use crate::vfs::Vfs;
 
@@ -60,19 +59,22 @@ pub fn serve(
     let consumers = shelf::consumers(&store)?;
     let mut config = config;
     config.log.held_after = consumers.held_after();
-    let (log, recorder) = open_log(&config, &store)?;
+    let (log, recorder) = open_log(&config, &store, storage_dir.as_fd())?;
     let control = Control::new(Arc::clone(&recorder), facts(&config, &store));
     control.serve_consumers(consumers);
+    let detect = tracking::detect(&config, &store, storage_dir.as_fd(), &recorder, &control)?;
     let storage_failed = |errno: crate::backing::Errno| DaemonError::Storage {
         path: config.storage.clone(),
         why: io::Error::from(errno).to_string(),
         hint: "see the disk",
     };
-    let vfs = Arc::new(Vfs::new(storage_dir, recorder, control).map_err(storage_failed)?);
-    let session = mount(&config, vfs).inspect_err(|_| {
+    let vfs = Vfs::new(storage_dir, Arc::clone(&recorder), control).map_err(storage_failed)?;
+    let session = mount(&config, Arc::new(vfs), tracking::covered(&detect)).inspect_err(|_| {
+        detect.stop();
         // The log was opened in order and is closed in order.
         let _ = log.close();
     })?;
+    tracking::connect(&session, &detect, &recorder)?;
     let head = log.head();
     let turns =
         start(session, &stop).map_err(DaemonError::io("threads", "see the system's limits"))?;
@@ -93,9 +95,14 @@ pub fn serve(
     service::feed_watchdog(stop.clone(), alive)
         .map_err(DaemonError::io("watchdog", "see the system's limits"))?;
 
+    tracking::keep_catalog(&recorder, &detect, &store, &stop)
+        .map_err(DaemonError::io("catalog", "see the system's limits"))?;
+
     let ended = wait(&turns, &config);
     service::stopping();
     stop.request();
+    detect.stop();
+    tracking::save(&recorder, store.dir.as_fd());
     let closed = log.close();
     ended.map_err(|source| DaemonError::Mount {
         path: config.mountpoint.clone(),
@@ -117,7 +124,11 @@ fn end_on_panic() {
     }));
 }
 
-fn open_log(config: &Config, store: &Store) -> Result<(EventLog, Arc<Recorder>), DaemonError> {
+fn open_log(
+    config: &Config,
+    store: &Store,
+    storage: BorrowedFd<'_>,
+) -> Result<(EventLog, Arc<Recorder>), DaemonError> {
     let failed = |source| DaemonError::Log {
         path: store.log_path.clone(),
         source,
@@ -131,7 +142,7 @@ fn open_log(config: &Config, store: &Store) -> Result<(EventLog, Arc<Recorder>),
     for note in &recovery.notes {
         log::warn!("{note}");
     }
-    let recorder = Arc::new(Recorder::new(log.clone(), Arc::new(Health::default())));
+    let recorder = tracking::recorder(&log, store, storage)?;
     for gap in &recovery.gaps {
         // A full disk keeps the gap from being said now; the storage is refused too until there is room.
         recorder.note(gap).map_err(|error| DaemonError::State {
@@ -155,7 +166,7 @@ fn facts(config: &Config, store: &Store) -> Facts {
     }
 }
 
-fn mount(config: &Config, vfs: Arc<Vfs>) -> Result<Session, DaemonError> {
+fn mount(config: &Config, vfs: Arc<Vfs>, covered: Covered) -> Result<Session, DaemonError> {
     let options = Options {
         source: config.storage.clone(),
         mountpoint: config.mountpoint.clone(),
@@ -164,7 +175,7 @@ fn mount(config: &Config, vfs: Arc<Vfs>) -> Result<Session, DaemonError> {
         flags: config.fs_options.clone(),
     };
     let over_dead = mounts::is_dead(&config.mountpoint);
-    Session::mount(vfs, &options, config.passthrough, over_dead).map_err(|error| {
+    Session::mount(vfs, &options, config.passthrough, over_dead, covered).map_err(|error| {
         let (source, hint) = match error {
             AttachError::Device(source) => {
                 (source, "load the fuse module and give access to /dev/fuse")

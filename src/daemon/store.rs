@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RawDir, flock, mkdirat, openat, renameat};
 use rustix::io::Errno;
@@ -23,6 +24,10 @@ const LOCK_FILE: &str = "lock";
 const CONSUMERS_DIR: &str = "consumers";
 /// Directory of the log.
 const LOG_DIR: &str = "log";
+/// How long another daemon may take to end after its mount has gone, before the storage counts as served.
+const ENDING_WAIT: Duration = Duration::from_secs(5);
+/// Time between two looks at a lock that is taken.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A store file is a hundred bytes; this much is read of whatever stands there.
 const STORE_BYTES_MAX: u64 = 4096;
 
@@ -30,6 +35,8 @@ const STORE_BYTES_MAX: u64 = 4096;
 pub struct Store {
     /// Its identity, given when it was made.
     pub id: Uuid,
+    /// The state directory itself.
+    pub dir: OwnedFd,
     /// The directory of its log.
     pub log_dir: OwnedFd,
     /// The directory of its durable consumers.
@@ -55,8 +62,8 @@ impl Store {
             Some(given) => directory(rustix::fs::CWD, given.as_os_str()),
             None => directory(storage, OsStr::new(CONTROL_NAME)),
         };
-        let dir = dir.map_err(|errno| failed(&path, errno))?;
-        let dir = dir.as_fd();
+        let state_dir = dir.map_err(|errno| failed(&path, errno))?;
+        let dir = state_dir.as_fd();
         refuse_foreign(dir, &path)?;
         let lock = lock(dir, &at(LOCK_FILE), &config.storage)?;
         lock_storage(config, storage)?;
@@ -71,6 +78,7 @@ impl Store {
             .map_err(|errno| failed(&at(CONSUMERS_DIR), errno))?;
         Ok(Store {
             id,
+            dir: state_dir,
             log_dir,
             consumers_dir,
             log_path,
@@ -101,9 +109,20 @@ fn failed(path: &Path, errno: Errno) -> DaemonError {
     }
 }
 
+/// Locks `file`, and waits a moment for whoever has it: umount(8) returns while the daemon still saves its state.
+fn lock_soon(file: BorrowedFd<'_>) -> Result<(), Errno> {
+    let end = Instant::now() + ENDING_WAIT;
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if Instant::now() < end => std::thread::sleep(LOOK_EVERY),
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Locks the storage directory itself, which two daemons with different state directories would share.
 fn lock_storage(config: &Config, storage: BorrowedFd<'_>) -> Result<(), DaemonError> {
-    match flock(storage, FlockOperation::NonBlockingLockExclusive) {
+    match lock_soon(storage) {
         Err(Errno::WOULDBLOCK) => Err(DaemonError::Locked {
             path: config.storage.clone(),
             pid: None,
@@ -157,7 +176,7 @@ fn lock(dir: BorrowedFd<'_>, path: &Path, storage: &Path) -> Result<OwnedFd, Dae
     let fd = openat(dir, LOCK_FILE, flags, Mode::RUSR | Mode::WUSR)
         .map_err(|errno| failed(path, errno))?;
     let mut file = std::fs::File::from(fd);
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match lock_soon(file.as_fd()) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             let mut text = String::new();

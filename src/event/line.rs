@@ -7,7 +7,7 @@
 use base64::Engine as _;
 use std::fmt::Write as _;
 
-use super::{Event, Seq, Timestamp, uuid_of};
+use super::{Event, HASH_BYTES, Replaced, Seq, Timestamp, uuid_of};
 
 const SEQ_KEY: &[u8] = b"{\"seq\":";
 const CRC_KEY: &[u8] = b",\"crc\":\"";
@@ -15,8 +15,9 @@ const CRC_KEY: &[u8] = b",\"crc\":\"";
 const TRAILER_BYTES: usize = CRC_KEY.len() + 8 + 2;
 /// Bytes [`frame`] adds to a body at most: both keys, twenty digits of seq, time, trailer and newline.
 pub const FRAME_BYTES_MAX: usize = 7 + 20 + 13 + 30 + 1 + TRAILER_BYTES + 1;
-/// Body bytes of an event besides its paths, texts and names: keys, words and twenty digits for each number.
-const BODY_FIXED_BYTES: usize = 1024;
+/// Body bytes of an event besides its paths, texts and names: keys, words, twenty digits for each number
+/// and sixty-four for each hash.
+const BODY_FIXED_BYTES: usize = 1280;
 /// Growth of one byte of a path or text: `\u0000` escapes take six, the base64 twin under two.
 const ESCAPE_GROWTH: usize = 8;
 
@@ -97,13 +98,16 @@ fn numbers(event: &Event, fields: &mut Fields<'_>) {
             fields.number(key, value);
         }
     }
+    for (key, hash) in [
+        ("blake3", &event.blake3),
+        ("prev_blake3", &event.prev_blake3),
+    ] {
+        if let Some(hash) = hash {
+            fields.hash(key, hash);
+        }
+    }
     if let Some(replaced) = &event.replaced {
-        fields.key("replaced");
-        let _ = write!(
-            fields.out,
-            "{{\"ino\":{},\"size\":{}}}",
-            replaced.ino, replaced.size
-        );
+        fields.replaced(replaced);
     }
 }
 
@@ -258,6 +262,31 @@ impl Fields<'_> {
         quote(text, self.out);
     }
 
+    /// A hash, in lower-case hexadecimal digits.
+    fn hash(&mut self, key: &str, hash: &[u8; HASH_BYTES]) {
+        self.key(key);
+        self.out.push('"');
+        for byte in hash {
+            let _ = write!(self.out, "{byte:02x}");
+        }
+        self.out.push('"');
+    }
+
+    fn replaced(&mut self, replaced: &Replaced) {
+        self.key("replaced");
+        self.out.push('{');
+        let mut fields = Fields {
+            out: self.out,
+            first: true,
+        };
+        fields.number("ino", replaced.ino);
+        fields.number("size", replaced.size);
+        if let Some(hash) = &replaced.blake3 {
+            fields.hash("blake3", hash);
+        }
+        self.out.push('}');
+    }
+
     /// A path; when it is not UTF-8, lossy in `key` and exact in `twin`.
     fn path(&mut self, key: &str, twin: &str, path: &[u8]) {
         match std::str::from_utf8(path) {
@@ -310,7 +339,7 @@ impl std::fmt::Write for FixedText {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Caller, EventType, Mark, Op, Replaced, Source};
+    use super::super::{Caller, EventType, Mark, Op, Source};
     use super::*;
     use proptest::prelude::*;
 
@@ -346,7 +375,10 @@ mod tests {
             replaced: Some(Replaced {
                 ino: u64::MAX,
                 size: u64::MAX,
+                blake3: Some([0xab; HASH_BYTES]),
             }),
+            blake3: Some([0xcd; HASH_BYTES]),
+            prev_blake3: Some([0xef; HASH_BYTES]),
             caller: Some(std::sync::Arc::new(caller)),
             via_mmap: true,
             ..Event::new(EventType::Modified, Some(Op::Removexattr), Source::Mount)
@@ -373,6 +405,18 @@ mod tests {
             "crc"
         );
         assert_eq!(check(&line), Ok(Seq(42)));
+    }
+
+    #[test]
+    fn hashes_stand_after_the_handle_in_hexadecimal() {
+        let event = full_event(b"a".to_vec(), b"b".to_vec(), "comm".into());
+        let text = String::from_utf8(line_of(&event, 1)).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["blake3"], "cd".repeat(HASH_BYTES));
+        assert_eq!(value["prev_blake3"], "ef".repeat(HASH_BYTES));
+        assert_eq!(value["replaced"]["blake3"], "ab".repeat(HASH_BYTES));
+        let at = |key: &str| text.find(&format!("\"{key}\":")).unwrap();
+        assert!(at("handle") < at("blake3") && at("prev_blake3") < at("replaced"));
     }
 
     #[test]

@@ -69,6 +69,9 @@ pub struct Caller {
     pub session: Option<String>,
 }
 
+/// Bytes of a content hash (blake3).
+pub const HASH_BYTES: usize = 32;
+
 /// What a rename or a create destroyed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Replaced {
@@ -76,6 +79,8 @@ pub struct Replaced {
     pub ino: u64,
     /// Its size in bytes.
     pub size: u64,
+    /// Hash of its content, where that was known.
+    pub blake3: Option<[u8; HASH_BYTES]>,
 }
 
 /// One change, before the log has given it a place and a time.
@@ -105,6 +110,10 @@ pub struct Event {
     pub length: Option<u64>,
     /// Joins the writes of one open to its `closed` event.
     pub handle: Option<u64>,
+    /// Hash of the content after, where it is known.
+    pub blake3: Option<[u8; HASH_BYTES]>,
+    /// Hash of the content before, where it was known.
+    pub prev_blake3: Option<[u8; HASH_BYTES]>,
     /// What was destroyed.
     pub replaced: Option<Replaced>,
     /// Who did it.
@@ -153,6 +162,8 @@ impl Event {
             offset: None,
             length: None,
             handle: None,
+            blake3: None,
+            prev_blake3: None,
             replaced: None,
             caller: None,
             via_mmap: false,

@@ -119,6 +119,10 @@ words! {
         Retention = "retention",
         /// The position asked for lies past the end of this log.
         Ahead = "ahead",
+        /// More changed behind the mount than the watcher's queue holds; a scan finds them.
+        Overflow = "overflow",
+        /// The watcher does not see every directory; scans at the poll interval find what changes there.
+        Unwatched = "unwatched",
     }
 }
 

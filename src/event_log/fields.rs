@@ -34,9 +34,12 @@ pub(super) fn lost_range_said(line: &[u8]) -> Option<(Seq, Seq)> {
     }
     match GapReason::parse(value.get("reason")?.as_str()?)? {
         GapReason::Torn | GapReason::Damaged => {}
-        GapReason::Crash | GapReason::Failed | GapReason::Retention | GapReason::Ahead => {
-            return None;
-        }
+        GapReason::Crash
+        | GapReason::Failed
+        | GapReason::Retention
+        | GapReason::Ahead
+        | GapReason::Overflow
+        | GapReason::Unwatched => return None,
     }
     Some((
         Seq(value.get("from")?.as_u64()?),

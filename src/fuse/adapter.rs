@@ -13,12 +13,13 @@ use fuser::{
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use super::answer::{LIFETIME, answer, entry, lifetime, missing, sized};
+use super::answer::{answer, entry, lifetime, missing, sized};
 use super::convert;
 use super::errno::errno;
 use super::io_mode::IoModes;
 use super::jobs::Jobs;
 use super::parking::Parking;
+use super::session::Covered;
 use super::workers::Seats;
 use super::{listing, negotiate, opens, transfer};
 use crate::backing::FileType;
@@ -34,11 +35,20 @@ pub(super) struct Adapter {
     pub(super) seats: Arc<Seats>,
     /// Whether read-only opens may be passed through to the storage.
     pub(super) passthrough: bool,
+    /// Whether what bypasses the mount is told of and invalidated.
+    pub(super) covered: Covered,
 }
 
 impl Adapter {
     pub(super) fn caller(&self, req: &Request) -> Arc<Caller> {
         self.vfs.caller(req.pid(), req.uid(), req.gid())
+    }
+}
+
+impl Adapter {
+    /// How long the kernel may believe what it is told of an entry.
+    pub(super) fn lifetime(&self, attr: &fuser::FileAttr) -> std::time::Duration {
+        lifetime(attr, (self.covered)())
     }
 }
 
@@ -57,9 +67,10 @@ impl Filesystem for Adapter {
         match self.vfs.lookup(parent.0, name) {
             // A missing name is remembered too: it saves the lookup before each create.
             Err(error) if errno(&error).code() == libc::ENOENT && !is_control(parent.0) => {
-                reply.entry(&LIFETIME, &missing(), Generation(0));
+                let missing = missing();
+                reply.entry(&self.lifetime(&missing), &missing, Generation(0));
             }
-            result => entry!(reply, result),
+            result => entry!(self, reply, result),
         }
     }
 
@@ -70,7 +81,7 @@ impl Filesystem for Adapter {
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
         answer!(reply, self.vfs.getattr(ino.0), found => {
             let attr = convert::attr(&found);
-            reply.attr(&lifetime(&attr), &attr);
+            reply.attr(&self.lifetime(&attr), &attr);
         });
     }
 
@@ -106,7 +117,7 @@ impl Filesystem for Adapter {
             .setattr(ino.0, &set, fh.map(|fh| fh.0), &self.caller(req));
         answer!(reply, done, found => {
             let attr = convert::attr(&found);
-            reply.attr(&lifetime(&attr), &attr);
+            reply.attr(&self.lifetime(&attr), &attr);
         });
     }
 
@@ -133,6 +144,7 @@ impl Filesystem for Adapter {
             caller: &caller,
         };
         entry!(
+            self,
             reply,
             self.vfs.mknod(
                 &new,
@@ -153,6 +165,7 @@ impl Filesystem for Adapter {
     ) {
         let caller = self.caller(req);
         entry!(
+            self,
             reply,
             self.vfs.mkdir(&NewEntry {
                 dir: parent.0,
@@ -181,6 +194,7 @@ impl Filesystem for Adapter {
         reply: ReplyEntry,
     ) {
         entry!(
+            self,
             reply,
             self.vfs
                 .symlink(parent.0, name, target.as_os_str(), &self.caller(req))
@@ -225,6 +239,7 @@ impl Filesystem for Adapter {
         reply: ReplyEntry,
     ) {
         entry!(
+            self,
             reply,
             self.vfs
                 .link(ino.0, newparent.0, newname, &self.caller(req))

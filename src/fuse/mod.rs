@@ -8,6 +8,7 @@ mod answer;
 mod attach;
 mod convert;
 mod errno;
+mod invalidate;
 mod io_mode;
 mod jobs;
 mod listing;
@@ -19,4 +20,5 @@ mod transfer;
 mod workers;
 
 pub use attach::{AttachError, Options};
-pub use session::{Served, Session};
+pub use invalidate::Invalidator;
+pub use session::{Covered, Served, Session};

@@ -8,6 +8,7 @@ use fuser::SessionACL;
 
 use super::adapter::Adapter;
 use super::attach::{self, AttachError, Options};
+use super::invalidate::Invalidator;
 use super::io_mode::IoModes;
 use super::jobs::Jobs;
 use super::parking::Parking;
@@ -17,15 +18,19 @@ use crate::vfs::Vfs;
 /// A mount that is in its place and whose requests wait to be served.
 pub struct Session {
     session: fuser::Session<Adapter>,
+    vfs: Arc<Vfs>,
     mountpoint: PathBuf,
 }
+
+/// Says whether everything that bypasses the mount is told of, and so invalidated.
+pub type Covered = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// How a session ended.
 pub type Served = io::Result<()>;
 
 impl Session {
     /// Mounts `vfs`. With `over_dead`, a dead mount lies at the mount point and is replaced without ever opening what
-    /// it covers.
+    /// it covers. `covered` is asked with each answer whether the kernel may believe it for long.
     ///
     /// # Errors
     /// [`AttachError`].
@@ -34,6 +39,7 @@ impl Session {
         options: &Options,
         passthrough: bool,
         over_dead: bool,
+        covered: Covered,
     ) -> Result<Session, AttachError> {
         let parking = Parking::start().map_err(AttachError::Device)?;
         let hook = Arc::clone(&parking);
@@ -43,12 +49,13 @@ impl Session {
         let seats = Arc::new(Seats::new());
         let threads = seats.count();
         let adapter = Adapter {
-            vfs,
+            vfs: Arc::clone(&vfs),
             jobs: Jobs::start().map_err(AttachError::Device)?,
             parking,
             modes: Arc::new(IoModes::default()),
             seats,
             passthrough,
+            covered,
         };
         let mut config = fuser::Config::default();
         config.n_threads = Some(threads);
@@ -83,6 +90,7 @@ impl Session {
         };
         Ok(Session {
             session,
+            vfs,
             mountpoint: options.mountpoint.clone(),
         })
     }
@@ -91,6 +99,14 @@ impl Session {
     #[must_use]
     pub fn mountpoint(&self) -> &std::path::Path {
         &self.mountpoint
+    }
+
+    /// What tells this mount's kernel side of changes behind the mount.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn invalidator(&self) -> io::Result<Invalidator> {
+        Invalidator::start(self.session.notifier(), Arc::clone(&self.vfs))
     }
 
     /// Serves until it is unmounted.

@@ -2,28 +2,38 @@
 //!
 //! Why no event can be lost, step by step in [`Recorder::apply`]:
 //!
-//! 1. the locks of everything the change touches are taken, so that what is recorded first happened first;
+//! 1. the locks of everything the change touches are taken, so that what is recorded first happened first; where
+//!    the disk is not what the catalog says, somebody changed it behind the mount, and that is recorded first;
 //! 2. room for its line is reserved in preallocated space: a full disk or a broken log refuses the call *before*
 //!    anything is done to the storage;
 //! 3. the change is performed; a call that fails changed nothing and has no event;
 //! 4. the line is appended: one write into space that is already there;
-//! 5. what the mount knows of names follows, still under the locks;
+//! 5. the catalog and what the mount knows of names follow, still under the locks;
 //! 6. the locks are released, and only then does the caller get its answer.
 //!
 //! A daemon killed between 3 and 4 leaves a change whose caller never got an answer; the next start says so with a
 //! `gap` event. A log that cannot take the line in 4 (a broken disk) latches: the call fails, every later one is
 //! refused in 2, and the log says with a `gap` what happened when it works again.
 //!
-//! Lock order: tree, then stripes in rising order (`locks`), then the log's own lock. Nothing else is taken
-//! under the log's lock.
+//! Lock order: tree, then stripes in rising order (`locks`), then the log's own lock or one table of the catalog.
+//! Nothing else is taken under either.
 
 mod callers;
+pub mod catalog;
 pub mod change;
+mod digest;
 mod locks;
+mod look;
+mod observe;
 mod place;
+mod reach;
+#[cfg(test)]
+mod tests;
 
-use std::sync::Arc;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::backing::Errno;
@@ -31,10 +41,19 @@ use crate::event::{Caller, Event, Mark, Seq, line};
 use crate::event_log::{EventLog, LogError, Purpose};
 use crate::health::Health;
 
+use reach::Tracked;
+
 pub use callers::Callers;
+pub use catalog::Catalog;
 pub use change::Change;
 pub use locks::{Scope, Tree};
+pub use look::{TOUCHES_MAX, Touch};
+pub use observe::{Adopted, How, Observed, Stale};
 pub use place::{Descriptor, Located};
+pub use reach::CatalogPlace;
+
+/// Times a checkpoint begins again because directories moved meanwhile; the one before serves until the next.
+const SAVES_MAX: usize = 3;
 
 /// Why a change was not applied and recorded.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +75,7 @@ pub struct Recorder {
     health: Arc<Health>,
     locks: locks::Locks,
     next_handle: AtomicU64,
+    tracked: Option<Tracked>,
 }
 
 impl Recorder {
@@ -70,7 +90,68 @@ impl Recorder {
             health,
             locks: locks::Locks::default(),
             next_handle,
+            tracked: None,
         }
+    }
+
+    /// A recorder that also keeps `catalog`, so that it can tell what is changed behind the mount; `storage` is the
+    /// storage's root.
+    #[must_use]
+    pub fn with_catalog(
+        log: EventLog,
+        health: Arc<Health>,
+        catalog: Arc<Catalog>,
+        storage: Arc<OwnedFd>,
+    ) -> Recorder {
+        Recorder {
+            tracked: Some(Tracked {
+                catalog,
+                storage,
+                on_look: OnceLock::new(),
+            }),
+            ..Recorder::new(log, health)
+        }
+    }
+
+    /// The expected state of every entry, where it is kept.
+    #[must_use]
+    pub fn catalog(&self) -> Option<&Arc<Catalog>> {
+        self.tracked.as_ref().map(|tracked| &tracked.catalog)
+    }
+
+    /// Saves the catalog in `state_dir`; gives the position it stands for. Changes go on meanwhile; only a
+    /// directory that moves makes it begin again. Call it once more when all changes have ended, so that the next
+    /// start has nothing to catch up with.
+    ///
+    /// # Errors
+    /// The failed call; the checkpoint before stays.
+    pub fn save_catalog(&self, state_dir: BorrowedFd<'_>) -> io::Result<Seq> {
+        let Some(tracked) = &self.tracked else {
+            return Ok(self.log.head());
+        };
+        let mut tries = 0..SAVES_MAX;
+        loop {
+            let seq = self.log.head();
+            // Whoever has appended up to here holds the tree until the catalog has followed.
+            drop(self.locks.hold(&Scope {
+                tree: Tree::Exclusive,
+                ..Scope::default()
+            }));
+            // A checkpoint must not survive a power loss that its log does not.
+            self.log.sync().map_err(io::Error::other)?;
+            match tracked.catalog.save(state_dir, seq) {
+                Ok(()) => return Ok(seq),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            tries.next().ok_or(io::ErrorKind::Interrupted)?;
+        }
+    }
+
+    /// The entry the catalog knows by `key`, to be reached on the disk.
+    #[must_use]
+    pub fn place(&self, key: u64) -> Option<CatalogPlace<'_>> {
+        self.tracked.as_ref()?.place(key)
     }
 
     /// The log behind it.
@@ -104,7 +185,7 @@ impl Recorder {
         let started = Instant::now();
         let op = change.op();
 
-        let held = self.locks.hold(&change.scope());
+        let held = self.hold_looked(&change)?;
 
         let texts = change.path_bytes()
             + caller.comm.len()
@@ -118,16 +199,31 @@ impl Recorder {
 
         let mut event = change.describe(&done);
         event.caller = Some(Arc::clone(caller));
+        self.name_destroyed(&change, &done, &mut event);
         let mut body = String::with_capacity(512);
         line::body(&event, &mut body);
-        room.append(&body).map_err(RecordError::Unrecorded)?;
+        let seq = room.append(&body).map_err(RecordError::Unrecorded)?;
 
+        if let Some(tracked) = &self.tracked {
+            change.follow(&done, seq, &tracked.catalog);
+        }
         settle(&done);
         drop(held);
 
         self.health.recorded(event.source);
         self.health.took(op, started.elapsed());
         Ok(done)
+    }
+
+    /// What a change destroyed had content whose hash may be known.
+    fn name_destroyed<C: Change>(&self, change: &C, done: &C::Done, event: &mut Event) {
+        if let (Some(tracked), Some(replaced)) = (&self.tracked, &mut event.replaced)
+            && let Some(attr) = change.destroyed(done)
+        {
+            let key = tracked.catalog.key_of(&attr.identity);
+            let state = tracked.catalog.state(key);
+            replaced.blake3 = state.filter(|s| s.is_of(attr)).and_then(|s| s.hash);
+        }
     }
 
     /// Records what is not a change of the storage: a gap that was found, a user's note.

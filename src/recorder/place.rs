@@ -3,12 +3,17 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::backing::Errno;
+use crate::backing::{Errno, Identity};
 
 /// An entry of the storage as the owner of names knows it. Asked under the change's locks, where the answers hold.
 pub trait Located: Send + Sync {
-    /// What its lock is keyed by.
-    fn lock_key(&self) -> u64;
+    /// What it is.
+    fn identity(&self) -> Identity;
+    /// What its lock is keyed by. The inode number, so that everyone who finds the entry on the disk, by whatever
+    /// name, takes the same lock; two filesystems may share a number, and then a lock.
+    fn lock_key(&self) -> u64 {
+        self.identity().ino
+    }
     /// Where it stands, relative to the storage root; `.` for the root itself; for an entry without a name any
     /// more, the last one it had.
     fn path(&self) -> Vec<u8>;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::backing::{self, Attr, Errno, FileType, OFlags};
 use crate::event::Caller;
 use crate::recorder::change::{
-    Create, Exchange, Link, Made, Mkdir, Mknod, Moved, Rename, Rmdir, Symlink, UmaskedMode, Unlink,
+    Create, Exchange, Link, Made, Mkdir, Mknod, Moved, Removed, Rename, Rmdir, Symlink,
+    UmaskedMode, Unlink,
 };
 use crate::recorder::{Located, RecordError, Tree};
 
@@ -230,7 +231,7 @@ impl Vfs {
         let attr = backing::lookup(dir.descriptor()?.as_fd(), name)?;
         self.nodes.going(&attr);
         let key = attr.identity.ino;
-        let settle = |gone: &Attr| self.nodes.gone(&dir, name, gone);
+        let settle = |gone: &Removed| self.nodes.gone(&dir, name, &gone.attr);
         if directory {
             self.recorder.apply(
                 Rmdir {

@@ -82,6 +82,20 @@ impl Vfs {
         &self.recorder
     }
 
+    /// The number by which the kernel knows the entry that the catalog knows by `key`; `None` when it knows none.
+    #[must_use]
+    pub fn number_of(&self, key: u64) -> Option<u64> {
+        let catalog = self.recorder.catalog()?;
+        if key == catalog.root() {
+            return Some(ROOT);
+        }
+        match catalog.state(key) {
+            Some(state) => self.nodes.number_of(&state.identity),
+            // It is gone already; on the storage's own filesystem both numbers are the inode's.
+            None => self.nodes.get(key).ok().map(|node| node.id),
+        }
+    }
+
     /// The ordinary directory `id`, when `name` in it may be changed.
     fn dir_to_change(&self, id: u64, name: &OsStr) -> Result<Arc<nodes::Node>> {
         if is_control(id) || (id == ROOT && name == CONTROL_NAME) {

@@ -192,8 +192,8 @@ impl Node {
 }
 
 impl Located for Node {
-    fn lock_key(&self) -> u64 {
-        self.id
+    fn identity(&self) -> Identity {
+        self.identity
     }
 
     fn path(&self) -> Vec<u8> {
@@ -328,6 +328,14 @@ impl Nodes {
         let id = table.id_of(&attr.identity, self.root.identity.dev)?;
         let node = table.by_id.get(&id)?.node.upgrade()?;
         (node.identity == attr.identity).then_some(node)
+    }
+
+    /// The number by which the kernel knows an entry with the inode number of `identity`, if it knows one.
+    #[must_use]
+    pub(super) fn number_of(&self, identity: &Identity) -> Option<u64> {
+        let table = self.table.lock();
+        let id = table.id_of(identity, self.root.identity.dev)?;
+        table.by_id.contains_key(&id).then_some(id)
     }
 
     /// Counts one more lookup of the entry found at `name` in `dir`; the kernel will forget it as often.

@@ -14,7 +14,7 @@ use std::process::ExitStatus;
 use crate::daemon::detach::{self, Again, Launched};
 use crate::daemon::serve::Mounted;
 use crate::daemon::{Config, DaemonError, Stop, serve, signals, supervise};
-use crate::event_log;
+use crate::{detect, event_log};
 
 use super::args::{MountArgs, MountOptions};
 use super::error::CliError;
@@ -205,6 +205,11 @@ fn config(target: &Target, named: &MountOptions, fs_options: Vec<String>) -> Con
             retain_max: named.retain_max.unwrap_or(defaults.retain_max),
             held_after: None,
             sync_interval: named.sync_interval.unwrap_or(defaults.sync_interval),
+        },
+        detect: detect::Options {
+            watch: named.watch.unwrap_or_default(),
+            scan_interval: named.scan_interval,
+            poll_interval: named.poll_interval.unwrap_or(detect::POLL_INTERVAL),
         },
         fs_options,
     }

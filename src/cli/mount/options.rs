@@ -109,6 +109,9 @@ pub(super) fn merge(long: MountOptions, short: MountOptions) -> MountOptions {
         retain_age: long.retain_age.or(short.retain_age),
         retain_max: long.retain_max.or(short.retain_max),
         passthrough: long.passthrough || short.passthrough,
+        watch: long.watch.or(short.watch),
+        scan_interval: long.scan_interval.or(short.scan_interval),
+        poll_interval: long.poll_interval.or(short.poll_interval),
         log_file: long.log_file.or(short.log_file),
     }
 }
@@ -205,6 +208,9 @@ pub(super) fn to_args(options: &MountOptions) -> Vec<OsString> {
     push("state-dir", options.state_dir.clone().map(Into::into));
     push("log-file", options.log_file.clone().map(Into::into));
     push("sync-interval", options.sync_interval.as_ref().map(time));
+    push("watch", options.watch.map(|watch| watch.word().into()));
+    push("scan-interval", options.scan_interval.as_ref().map(time));
+    push("poll-interval", options.poll_interval.as_ref().map(time));
     push("retain-age", options.retain_age.as_ref().map(time));
     push(
         "retain-max",
@@ -238,6 +244,9 @@ mod tests {
             ("retain-bytes", "2G"),
             ("retain-age", "3d"),
             ("retain-max", "3x"),
+            ("watch", "poll"),
+            ("scan-interval", "7s"),
+            ("poll-interval", "300ms"),
         ];
         for arg in MountOptions::parser().get_arguments() {
             let long = arg.get_long().unwrap();

@@ -64,6 +64,7 @@ impl Bench {
                 retain_age: Duration::from_secs(60),
             },
             consumers: std::sync::OnceLock::new(),
+            detection: std::sync::OnceLock::new(),
         };
         Bench {
             control: Control {

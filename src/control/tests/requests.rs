@@ -54,7 +54,6 @@ fn what_is_no_request_is_refused_by_kind() {
         (
             "unavailable",
             &[
-                "{\"reconcile\":{}}",
                 "{\"versions\":{\"path\":\"a\"}}",
                 "{\"restore\":{\"path\":\"a\",\"at\":1}}",
             ],
@@ -63,6 +62,9 @@ fn what_is_no_request_is_refused_by_kind() {
             "invalid_value",
             &[
                 "{\"status\":null}",
+                "{\"reconcile\":{\"path\":\"/a\"}}",
+                "{\"reconcile\":{\"path\":\"a/../..\"}}",
+                "{\"reconcile\":{\"full\":1}}",
                 "{\"events\":[]}",
                 "{\"mark\":{}}",
                 "{\"mark\":{\"text\":1}}",
@@ -209,6 +211,8 @@ fn any_name() -> impl Strategy<Value = String> {
         "mark",
         "help",
         "restore",
+        "reconcile",
+        "full",
         "path",
         "uuid",
         "op",

@@ -4,10 +4,12 @@ use std::ffi::OsStr;
 use std::os::fd::AsFd;
 
 use crate::backing::{self, Attr, Errno, Times, XattrFlags};
-use crate::event::{Event, Op};
+use crate::event::{Event, Op, Seq};
 
+use super::super::catalog::Catalog;
+use super::super::look::{TOUCHES_MAX, Touch};
 use super::super::{Located, Scope};
-use super::{Change, modified};
+use super::{Change, modified, touched};
 
 /// chmod(2), chown(2), utimensat(2), in any combination the kernel sends in one request.
 pub struct SetAttributes<'a> {
@@ -38,6 +40,10 @@ impl Change for SetAttributes<'_> {
         self.entry.path().len()
     }
 
+    fn touches(&self) -> [Option<Touch<'_>>; TOUCHES_MAX] {
+        [Some(Touch::Entry(self.entry, None)), None]
+    }
+
     fn perform(&mut self) -> Result<Attr, Errno> {
         let entry = self.entry.descriptor()?;
         let nothing_else =
@@ -57,6 +63,10 @@ impl Change for SetAttributes<'_> {
 
     fn describe(&self, done: &Attr) -> Event {
         modified(Op::Setattr, self.entry, done)
+    }
+
+    fn follow(&self, done: &Attr, seq: Seq, catalog: &Catalog) {
+        touched(done, true, seq, catalog);
     }
 }
 
@@ -87,6 +97,10 @@ impl Change for SetXattr<'_> {
         self.entry.path().len()
     }
 
+    fn touches(&self) -> [Option<Touch<'_>>; TOUCHES_MAX] {
+        [Some(Touch::Entry(self.entry, None)), None]
+    }
+
     fn perform(&mut self) -> Result<Attr, Errno> {
         let entry = self.entry.descriptor()?;
         backing::set_xattr(entry.as_fd(), self.name, self.value, self.flags)?;
@@ -95,6 +109,10 @@ impl Change for SetXattr<'_> {
 
     fn describe(&self, done: &Attr) -> Event {
         modified(Op::Setxattr, self.entry, done)
+    }
+
+    fn follow(&self, done: &Attr, seq: Seq, catalog: &Catalog) {
+        touched(done, true, seq, catalog);
     }
 }
 
@@ -121,6 +139,10 @@ impl Change for RemoveXattr<'_> {
         self.entry.path().len()
     }
 
+    fn touches(&self) -> [Option<Touch<'_>>; TOUCHES_MAX] {
+        [Some(Touch::Entry(self.entry, None)), None]
+    }
+
     fn perform(&mut self) -> Result<Attr, Errno> {
         let entry = self.entry.descriptor()?;
         backing::remove_xattr(entry.as_fd(), self.name)?;
@@ -129,5 +151,9 @@ impl Change for RemoveXattr<'_> {
 
     fn describe(&self, done: &Attr) -> Event {
         modified(Op::Removexattr, self.entry, done)
+    }
+
+    fn follow(&self, done: &Attr, seq: Seq, catalog: &Catalog) {
+        touched(done, true, seq, catalog);
     }
 }

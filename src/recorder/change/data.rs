@@ -3,11 +3,13 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::backing::{self, Attr, Errno, FallocateFlags, Writer};
-use crate::event::{Event, EventType, Op};
+use crate::event::{Event, EventType, Op, Seq};
 use crate::event_log::Purpose;
 
+use super::super::catalog::Catalog;
+use super::super::look::{TOUCHES_MAX, Touch};
 use super::super::{Located, Scope};
-use super::{Change, modified};
+use super::{Change, modified, touched};
 
 /// write(2) and its kin: one request of the kernel.
 pub struct Write<'a> {
@@ -53,6 +55,10 @@ impl Change for Write<'_> {
         self.entry.path().len()
     }
 
+    fn touches(&self) -> [Option<Touch<'_>>; TOUCHES_MAX] {
+        [Some(Touch::Entry(self.entry, Some(self.file))), None]
+    }
+
     fn perform(&mut self) -> Result<Written, Errno> {
         if let Some(writer) = self.drop_set_id {
             backing::drop_set_id(self.file, writer)?;
@@ -76,6 +82,10 @@ impl Change for Write<'_> {
             via_mmap: self.via_mmap,
             ..modified(Op::Write, self.entry, &done.attr)
         }
+    }
+
+    fn follow(&self, done: &Written, seq: Seq, catalog: &Catalog) {
+        touched(&done.attr, false, seq, catalog);
     }
 }
 
@@ -115,6 +125,10 @@ impl Change for Truncate<'_> {
         }
     }
 
+    fn touches(&self) -> [Option<Touch<'_>>; TOUCHES_MAX] {
+        [Some(Touch::Entry(self.entry, Some(self.file))), None]
+    }
+
     fn perform(&mut self) -> Result<Attr, Errno> {
         backing::truncate(self.file, self.size)?;
         if let Some(writer) = self.drop_set_id {
@@ -128,6 +142,10 @@ impl Change for Truncate<'_> {
             handle: self.handle,
             ..modified(Op::Truncate, self.entry, done)
         }
+    }
+
+    fn follow(&self, done: &Attr, seq: Seq, catalog: &Catalog) {
+        touched(done, false, seq, catalog);
     }
 }
 
@@ -172,6 +190,10 @@ impl Change for Fallocate<'_> {
         }
     }
 
+    fn touches(&self) -> [Option<Touch<'_>>; TOUCHES_MAX] {
+        [Some(Touch::Entry(self.entry, Some(self.file))), None]
+    }
+
     fn perform(&mut self) -> Result<Attr, Errno> {
         backing::fallocate(self.file, self.mode, self.offset, self.length)?;
         if let Some(writer) = self.drop_set_id {
@@ -187,6 +209,10 @@ impl Change for Fallocate<'_> {
             handle: Some(self.handle),
             ..modified(Op::Fallocate, self.entry, done)
         }
+    }
+
+    fn follow(&self, done: &Attr, seq: Seq, catalog: &Catalog) {
+        touched(done, false, seq, catalog);
     }
 }
 
@@ -221,6 +247,10 @@ impl Change for Copy<'_> {
         self.entry.path().len()
     }
 
+    fn touches(&self) -> [Option<Touch<'_>>; TOUCHES_MAX] {
+        [Some(Touch::Entry(self.entry, Some(self.to.0))), None]
+    }
+
     fn perform(&mut self) -> Result<Written, Errno> {
         let length = backing::copy_range(self.from, self.to, self.length)?;
         if let Some(writer) = self.drop_set_id {
@@ -240,6 +270,10 @@ impl Change for Copy<'_> {
             handle: Some(self.handle),
             ..modified(Op::Copy, self.entry, &done.attr)
         }
+    }
+
+    fn follow(&self, done: &Written, seq: Seq, catalog: &Catalog) {
+        touched(&done.attr, false, seq, catalog);
     }
 }
 
@@ -273,6 +307,10 @@ impl Change for Close<'_> {
         Purpose::Freeing
     }
 
+    fn touches(&self) -> [Option<Touch<'_>>; TOUCHES_MAX] {
+        [None, None]
+    }
+
     fn perform(&mut self) -> Result<Attr, Errno> {
         backing::attr_of(self.file.as_fd())
     }
@@ -283,5 +321,9 @@ impl Change for Close<'_> {
             handle: Some(self.handle),
             ..modified(Op::Close, self.entry, done)
         }
+    }
+
+    fn follow(&self, _done: &Attr, _seq: Seq, _catalog: &Catalog) {
+        // Nothing was done: what differs from the catalog now happened behind the mount.
     }
 }

@@ -1,14 +1,16 @@
-//! Changes of names: what comes, goes and moves.
+//! Changes of names: what comes.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
-use crate::backing::{self, AsCaller, Attr, Errno, FileType, OFlags, RenameFlags};
-use crate::event::{Event, EventType, Op, Replaced};
-use crate::event_log::Purpose;
+use crate::backing::{self, AsCaller, Attr, Errno, FileType, OFlags};
+use crate::event::{Event, EventType, Op, Seq};
 
-use super::super::{Located, Scope, Tree};
-use super::{Change, join, seen};
+use super::super::catalog::{Catalog, State};
+use super::super::look::{TOUCHES_MAX, Touch};
+use super::super::{Located, Scope};
+use super::{Change, join, key, seen};
 
 /// Mode and mask of an entry to make, and whom it will belong to.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,18 @@ pub struct Made {
     pub attr: Attr,
     /// The open file, for a create.
     pub file: Option<OwnedFd>,
+}
+
+/// The catalog knows the entry at its new name, with the content it has elsewhere; gives its key.
+fn came(at: (&dyn Located, &OsStr), attr: &Attr, seq: Seq, catalog: &Catalog) -> u64 {
+    let before = catalog.state(catalog.key_of(&attr.identity));
+    let before = before.filter(|state| !state.unsure && state.is_of(attr));
+    let hash = before.and_then(|state| state.hash);
+    catalog.put(
+        key(at.0, catalog),
+        at.1.as_bytes(),
+        &State::of(attr, hash, seq),
+    )
 }
 
 /// The event of an entry that was made.
@@ -80,6 +94,10 @@ impl Change for Create<'_> {
         self.dir.path().len() + self.name.len() + 1
     }
 
+    fn touches(&self) -> [Option<Touch<'_>>; TOUCHES_MAX] {
+        [Some(Touch::NewName(self.dir, self.name)), None]
+    }
+
     fn perform(&mut self) -> Result<Made, Errno> {
         let dir = self.dir.descriptor()?;
         let file = self
@@ -96,6 +114,10 @@ impl Change for Create<'_> {
             handle: Some(self.handle),
             ..made(Op::Create, self.dir, self.name, &done.attr)
         }
+    }
+
+    fn follow(&self, done: &Made, seq: Seq, catalog: &Catalog) {
+        came((self.dir, self.name), &done.attr, seq, catalog);
     }
 }
 
@@ -128,6 +150,10 @@ impl Change for Mknod<'_> {
         self.dir.path().len() + self.name.len() + 1
     }
 
+    fn touches(&self) -> [Option<Touch<'_>>; TOUCHES_MAX] {
+        [Some(Touch::NewName(self.dir, self.name)), None]
+    }
+
     fn perform(&mut self) -> Result<Made, Errno> {
         let dir = self.dir.descriptor()?;
         self.mode
@@ -140,6 +166,10 @@ impl Change for Mknod<'_> {
 
     fn describe(&self, done: &Made) -> Event {
         made(Op::Mknod, self.dir, self.name, &done.attr)
+    }
+
+    fn follow(&self, done: &Made, seq: Seq, catalog: &Catalog) {
+        came((self.dir, self.name), &done.attr, seq, catalog);
     }
 }
 
@@ -168,6 +198,10 @@ impl Change for Mkdir<'_> {
         self.dir.path().len() + self.name.len() + 1
     }
 
+    fn touches(&self) -> [Option<Touch<'_>>; TOUCHES_MAX] {
+        [Some(Touch::NewName(self.dir, self.name)), None]
+    }
+
     fn perform(&mut self) -> Result<Made, Errno> {
         let dir = self.dir.descriptor()?;
         self.mode
@@ -180,6 +214,11 @@ impl Change for Mkdir<'_> {
 
     fn describe(&self, done: &Made) -> Event {
         made(Op::Mkdir, self.dir, self.name, &done.attr)
+    }
+
+    fn follow(&self, done: &Made, seq: Seq, catalog: &Catalog) {
+        let key = came((self.dir, self.name), &done.attr, seq, catalog);
+        catalog.set_listed(key, true);
     }
 }
 
@@ -210,6 +249,10 @@ impl Change for Symlink<'_> {
         self.dir.path().len() + self.name.len() + 1
     }
 
+    fn touches(&self) -> [Option<Touch<'_>>; TOUCHES_MAX] {
+        [Some(Touch::NewName(self.dir, self.name)), None]
+    }
+
     fn perform(&mut self) -> Result<Made, Errno> {
         let dir = self.dir.descriptor()?;
         {
@@ -224,6 +267,10 @@ impl Change for Symlink<'_> {
 
     fn describe(&self, done: &Made) -> Event {
         made(Op::Symlink, self.dir, self.name, &done.attr)
+    }
+
+    fn follow(&self, done: &Made, seq: Seq, catalog: &Catalog) {
+        came((self.dir, self.name), &done.attr, seq, catalog);
     }
 }
 
@@ -252,6 +299,13 @@ impl Change for Link<'_> {
         self.dir.path().len() + self.name.len() + 1
     }
 
+    fn touches(&self) -> [Option<Touch<'_>>; TOUCHES_MAX] {
+        [
+            Some(Touch::Entry(self.entry, None)),
+            Some(Touch::NewName(self.dir, self.name)),
+        ]
+    }
+
     fn perform(&mut self) -> Result<Made, Errno> {
         let (entry, dir) = (self.entry.descriptor()?, self.dir.descriptor()?);
         backing::link(entry.as_fd(), dir.as_fd(), self.name)?;
@@ -264,233 +318,8 @@ impl Change for Link<'_> {
     fn describe(&self, done: &Made) -> Event {
         made(Op::Link, self.dir, self.name, &done.attr)
     }
-}
 
-/// unlink(2).
-pub struct Unlink<'a> {
-    /// Where.
-    pub dir: &'a dyn Located,
-    /// What.
-    pub name: &'a OsStr,
-    /// Lock key of the entry.
-    pub key: u64,
-}
-
-/// Attributes of an entry as they are right before it goes.
-fn before(dir: &dyn Located, name: &OsStr) -> Result<Attr, Errno> {
-    backing::lookup(dir.descriptor()?.as_fd(), name)
-}
-
-/// The event of an entry that is gone.
-fn gone(op: Op, dir: &dyn Located, name: &OsStr, attr: &Attr) -> Event {
-    Event {
-        is_directory: attr.is_directory(),
-        ino: Some(attr.identity.ino),
-        size: Some(attr.size),
-        ..seen(EventType::Deleted, op, join(dir, name))
-    }
-}
-
-impl Change for Unlink<'_> {
-    type Done = Attr;
-
-    fn op(&self) -> Op {
-        Op::Unlink
-    }
-
-    fn scope(&self) -> Scope {
-        Scope::of(&[self.dir.lock_key(), self.key])
-    }
-
-    fn path_bytes(&self) -> usize {
-        self.dir.path().len() + self.name.len() + 1
-    }
-
-    fn purpose(&self) -> Purpose {
-        Purpose::Freeing
-    }
-
-    fn perform(&mut self) -> Result<Attr, Errno> {
-        let attr = before(self.dir, self.name)?;
-        backing::unlink(self.dir.descriptor()?.as_fd(), self.name)?;
-        Ok(attr)
-    }
-
-    fn describe(&self, done: &Attr) -> Event {
-        gone(Op::Unlink, self.dir, self.name, done)
-    }
-}
-
-/// rmdir(2).
-pub struct Rmdir<'a> {
-    /// Where.
-    pub dir: &'a dyn Located,
-    /// What.
-    pub name: &'a OsStr,
-    /// Lock key of the entry.
-    pub key: u64,
-}
-
-impl Change for Rmdir<'_> {
-    type Done = Attr;
-
-    fn op(&self) -> Op {
-        Op::Rmdir
-    }
-
-    fn scope(&self) -> Scope {
-        Scope::of(&[self.dir.lock_key(), self.key])
-    }
-
-    fn path_bytes(&self) -> usize {
-        self.dir.path().len() + self.name.len() + 1
-    }
-
-    fn purpose(&self) -> Purpose {
-        Purpose::Freeing
-    }
-
-    fn perform(&mut self) -> Result<Attr, Errno> {
-        let attr = before(self.dir, self.name)?;
-        backing::rmdir(self.dir.descriptor()?.as_fd(), self.name)?;
-        Ok(attr)
-    }
-
-    fn describe(&self, done: &Attr) -> Event {
-        gone(Op::Rmdir, self.dir, self.name, done)
-    }
-}
-
-/// What a rename moved and what it destroyed.
-#[derive(Debug)]
-pub struct Moved {
-    /// What moved.
-    pub attr: Attr,
-    /// What stood at the new name; for an exchange, what went the other way.
-    pub other: Option<Attr>,
-}
-
-/// rename(2) and renameat2(2) with `RENAME_NOREPLACE`.
-pub struct Rename<'a> {
-    /// Old directory and name.
-    pub from: (&'a dyn Located, &'a OsStr),
-    /// New directory and name.
-    pub to: (&'a dyn Located, &'a OsStr),
-    /// Whether an entry at the new name refuses it.
-    pub no_replace: bool,
-    /// Whether a directory moves.
-    pub tree: Tree,
-    /// Lock keys of what moves and of what is destroyed.
-    pub keys: (u64, Option<u64>),
-}
-
-/// Scope of a rename or an exchange.
-fn move_scope(from: &dyn Located, to: &dyn Located, tree: Tree, keys: (u64, Option<u64>)) -> Scope {
-    Scope {
-        tree,
-        keys: [
-            Some(from.lock_key()),
-            Some(to.lock_key()),
-            Some(keys.0),
-            keys.1,
-        ],
-    }
-}
-
-impl Change for Rename<'_> {
-    type Done = Moved;
-
-    fn op(&self) -> Op {
-        Op::Rename
-    }
-
-    fn scope(&self) -> Scope {
-        move_scope(self.from.0, self.to.0, self.tree, self.keys)
-    }
-
-    fn path_bytes(&self) -> usize {
-        self.from.0.path().len() + self.from.1.len() + self.to.0.path().len() + self.to.1.len() + 2
-    }
-
-    fn perform(&mut self) -> Result<Moved, Errno> {
-        let (from, to) = (self.from.0.descriptor()?, self.to.0.descriptor()?);
-        let attr = backing::lookup(from.as_fd(), self.from.1)?;
-        let other = match backing::lookup(to.as_fd(), self.to.1) {
-            Ok(other) => Some(other),
-            Err(Errno::NOENT) => None,
-            Err(error) => return Err(error),
-        };
-        let flags = if self.no_replace {
-            RenameFlags::NOREPLACE
-        } else {
-            RenameFlags::empty()
-        };
-        backing::rename((from.as_fd(), self.from.1), (to.as_fd(), self.to.1), flags)?;
-        Ok(Moved { attr, other })
-    }
-
-    fn describe(&self, done: &Moved) -> Event {
-        let replaced = done.other.map(|other| Replaced {
-            ino: other.identity.ino,
-            size: other.size,
-        });
-        Event {
-            replaced,
-            ..moved(Op::Rename, self.from, self.to, &done.attr)
-        }
-    }
-}
-
-/// The event of an entry with another name.
-fn moved(op: Op, from: (&dyn Located, &OsStr), to: (&dyn Located, &OsStr), attr: &Attr) -> Event {
-    Event {
-        dest_path: Some(join(to.0, to.1)),
-        is_directory: attr.is_directory(),
-        ino: Some(attr.identity.ino),
-        size: Some(attr.size),
-        ..seen(EventType::Moved, op, join(from.0, from.1))
-    }
-}
-
-/// renameat2(2) with `RENAME_EXCHANGE`.
-pub struct Exchange<'a> {
-    /// One directory and name.
-    pub from: (&'a dyn Located, &'a OsStr),
-    /// The other directory and name.
-    pub to: (&'a dyn Located, &'a OsStr),
-    /// Whether a directory moves.
-    pub tree: Tree,
-    /// Lock keys of both entries.
-    pub keys: (u64, Option<u64>),
-}
-
-impl Change for Exchange<'_> {
-    type Done = Moved;
-
-    fn op(&self) -> Op {
-        Op::Exchange
-    }
-
-    fn scope(&self) -> Scope {
-        move_scope(self.from.0, self.to.0, self.tree, self.keys)
-    }
-
-    fn path_bytes(&self) -> usize {
-        self.from.0.path().len() + self.from.1.len() + self.to.0.path().len() + self.to.1.len() + 2
-    }
-
-    fn perform(&mut self) -> Result<Moved, Errno> {
-        let (from, to) = (self.from.0.descriptor()?, self.to.0.descriptor()?);
-        let attr = backing::lookup(from.as_fd(), self.from.1)?;
-        let other = backing::lookup(to.as_fd(), self.to.1)?;
-        backing::exchange((from.as_fd(), self.from.1), (to.as_fd(), self.to.1))?;
-        Ok(Moved {
-            attr,
-            other: Some(other),
-        })
-    }
-
-    fn describe(&self, done: &Moved) -> Event {
-        moved(Op::Exchange, self.from, self.to, &done.attr)
+    fn follow(&self, done: &Made, seq: Seq, catalog: &Catalog) {
+        came((self.dir, self.name), &done.attr, seq, catalog);
     }
 }

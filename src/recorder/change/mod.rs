@@ -3,21 +3,23 @@
 mod attributes;
 mod data;
 mod entries;
+mod moves;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::backing::{Attr, Errno};
-use crate::event::{Event, EventType, Op, Source};
+use crate::event::{Event, EventType, Op, Seq, Source};
 use crate::event_log::Purpose;
 
+use super::catalog::{Catalog, State};
+use super::look::{TOUCHES_MAX, Touch};
 use super::{Located, Scope};
 
 pub use attributes::{RemoveXattr, SetAttributes, SetXattr};
 pub use data::{Close, Copy, Fallocate, Truncate, Write, Written};
-pub use entries::{
-    Create, Exchange, Link, Made, Mkdir, Mknod, Moved, Rename, Rmdir, Symlink, UmaskedMode, Unlink,
-};
+pub use entries::{Create, Link, Made, Mkdir, Mknod, Symlink, UmaskedMode};
+pub use moves::{Exchange, Moved, Removed, Rename, Rmdir, Unlink};
 
 /// One change of the storage.
 pub trait Change {
@@ -33,6 +35,8 @@ pub trait Change {
     fn purpose(&self) -> Purpose {
         Purpose::Ordinary
     }
+    /// What it touches, and so would cover up if that had changed behind the mount.
+    fn touches(&self) -> [Option<Touch<'_>>; TOUCHES_MAX];
     /// The call itself.
     ///
     /// # Errors
@@ -40,6 +44,28 @@ pub trait Change {
     fn perform(&mut self) -> Result<Self::Done, Errno>;
     /// Its event, without the caller.
     fn describe(&self, done: &Self::Done) -> Event;
+    /// What it destroyed.
+    fn destroyed<'a>(&self, _done: &'a Self::Done) -> Option<&'a Attr> {
+        None
+    }
+    /// The catalog follows what was done and recorded at `seq`.
+    fn follow(&self, done: &Self::Done, seq: Seq, catalog: &Catalog);
+}
+
+/// An entry is `attr` now; its content is the same as before, or not.
+fn touched(attr: &Attr, same_content: bool, seq: Seq, catalog: &Catalog) {
+    let key = catalog.key_of(&attr.identity);
+    if let Some(before) = catalog.state(key)
+        && before.is_of(attr)
+    {
+        let hash = before.hash.filter(|_| same_content);
+        catalog.set(&State::of(attr, hash, seq));
+    }
+}
+
+/// Key of a directory.
+fn key(dir: &dyn Located, catalog: &Catalog) -> u64 {
+    catalog.key_of(&dir.identity())
 }
 
 /// Path of `name` in `dir`.

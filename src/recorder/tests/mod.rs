@@ -1,0 +1,8 @@
+//! The recorder on a real directory, changed through it and behind its back.
+
+mod bed;
+mod behind;
+mod crowd;
+mod random;
+mod saved;
+mod through;
