@@ -1,10 +1,14 @@
-//! Telling the kernel to forget. A notification may wait for a lock that a session holds while it waits for an answer
-//! of ours, so it is sent from a thread of its own: never from one that answers, and never under a lock that such a
-//! thread may want.
+//! Telling the kernel to forget.
+//!
+//! Only what takes none of its locks is told: that attributes are no longer so. The kernel then asks for them, drops a
+//! file's pages itself when size or time have changed, and looks a name up anew when the answer is that the entry is
+//! not there any more. Forgetting a name (`FUSE_NOTIFY_INVAL_ENTRY`) waits for the directory's lock, which a session
+//! may hold while it waits for this process: a daemon killed then could not end, nor its session. Names are therefore
+//! believed for a second only, and missing ones not at all (`answer`). For the same reason pages are told to be
+//! dropped only where neither size nor time tells, which a full reconciliation alone finds; that may wait for a
+//! session's read, and is left to a thread of its own.
 
-use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
@@ -18,47 +22,55 @@ const DATA: (i64, i64) = (0, 0);
 /// A negative offset leaves the data: attributes alone.
 const ATTRIBUTES: (i64, i64) = (-1, 0);
 
-/// The way to the thread that tells the kernel. It ends with the last clone.
+/// The way to tell the kernel. A clone is the same; the thread ends with the last one.
 #[derive(Clone)]
 pub struct Invalidator {
-    // Needs no limit: what is sent here has been recorded before, which takes longer than the telling.
-    queue: Sender<Vec<Stale>>,
+    kernel: Notifier,
+    vfs: Arc<Vfs>,
+    // Needs no limit: a full reconciliation reads a whole file for each.
+    queue: Sender<Stale>,
 }
 
 impl Invalidator {
     pub(super) fn start(kernel: Notifier, vfs: Arc<Vfs>) -> io::Result<Invalidator> {
-        let (queue, stale) = crossbeam_channel::unbounded::<Vec<Stale>>();
+        let (queue, stale) = crossbeam_channel::unbounded::<Stale>();
+        let (told, known) = (kernel.clone(), Arc::clone(&vfs));
         std::thread::Builder::new()
             .name("invalidate".into())
             .spawn(move || {
-                for entry in stale.into_iter().flatten() {
-                    tell(&kernel, &vfs, &entry);
-                }
+                stale
+                    .into_iter()
+                    .for_each(|entry| data(&told, &known, &entry))
             })?;
-        Ok(Invalidator { queue })
+        Ok(Invalidator { kernel, vfs, queue })
     }
 
-    /// What the kernel holds of these is no longer so. Never waits.
+    /// What the kernel holds of these is no longer so. Never waits; attributes are forgotten when this returns.
     pub fn forget(&self, stale: Vec<Stale>) {
-        // The thread lives as long as the queue.
-        let _ = self.queue.send(stale);
+        for entry in stale {
+            attributes(&self.kernel, &self.vfs, &entry);
+            if entry.content {
+                // The thread lives as long as the queue.
+                let _ = self.queue.send(entry);
+            }
+        }
     }
 }
 
-fn tell(kernel: &Notifier, vfs: &Vfs, stale: &Stale) {
-    // The name first: whoever looks it up anew brings the attributes along.
-    let parent = vfs.number_of(stale.parent);
-    let name = OsStr::from_bytes(&stale.name);
-    if stale.entry
-        && let Some(parent) = parent
-    {
-        said(kernel.inval_entry(INodeNo(parent), name));
-        // The directory's own times and size moved with it.
-        said(kernel.inval_inode(INodeNo(parent), ATTRIBUTES.0, ATTRIBUTES.1));
+/// The attributes of the entry, and of its directory when the name came or went.
+fn attributes(kernel: &Notifier, vfs: &Vfs, stale: &Stale) {
+    let directory = stale.entry.then_some(stale.parent);
+    for key in [directory, stale.ino].into_iter().flatten() {
+        if let Some(number) = vfs.number_of(key) {
+            said(kernel.inval_inode(INodeNo(number), ATTRIBUTES.0, ATTRIBUTES.1));
+        }
     }
-    if let Some(entry) = stale.ino.and_then(|key| vfs.number_of(key)) {
-        let (from, length) = if stale.content { DATA } else { ATTRIBUTES };
-        said(kernel.inval_inode(INodeNo(entry), from, length));
+}
+
+/// The data of an entry, where nothing else tells that it changed.
+fn data(kernel: &Notifier, vfs: &Vfs, stale: &Stale) {
+    if let Some(number) = stale.ino.and_then(|key| vfs.number_of(key)) {
+        said(kernel.inval_inode(INodeNo(number), DATA.0, DATA.1));
     }
 }
 
