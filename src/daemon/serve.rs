@@ -13,7 +13,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::store::Store;
-use super::{Config, DaemonError, Stop, holders, mounts, service, tracking};
+use super::{Config, DaemonError, Stop, holders, mounts, service, shelf, tracking};
 use crate::control::{Control, Facts};
 use crate::event::Seq;
 use crate::event_log::{DirStorage, EventLog};
@@ -56,8 +56,12 @@ pub fn serve(
 ) -> Result<(), DaemonError> {
     end_on_panic();
     let store = Store::open(&config, storage_dir.as_fd())?;
+    let consumers = shelf::consumers(&store)?;
+    let mut config = config;
+    config.log.held_after = consumers.held_after();
     let (log, recorder) = open_log(&config, &store, storage_dir.as_fd())?;
     let control = Control::new(Arc::clone(&recorder), facts(&config, &store));
+    control.serve_consumers(consumers);
     let detect = tracking::detect(&config, &store, storage_dir.as_fd(), &recorder, &control)?;
     let storage_failed = |errno: crate::backing::Errno| DaemonError::Storage {
         path: config.storage.clone(),
