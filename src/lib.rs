@@ -3,13 +3,15 @@
 //! This page is for those who work on it; README.md is for those who use it.
 //!
 //! ```text
-//!  sessions                                     the storage directory
+//!  sessions                                     the storage directory <- bypass
 //!     | system calls        | .hippofs/...             ^
 //!     v                     v                          |
 //!   fuse -> vfs ------> control                        |
 //!            |              | reads                    |
 //!            v              v                          |
 //!         recorder ----> event_log                     |
+//!            ^  observe: compare, record      detect --+  hints, scans
+//!            +-----------------------------------+     |
 //!            |  apply: reserve, perform, append, reply |
 //!            +----------> backing ---------------------+
 //! ```
@@ -27,8 +29,8 @@
 //! | 6 | [`daemon`] | start, serve, stop, die, restart |
 //! | 7 | [`cli`] | arguments and what people read |
 //!
-//! A module uses modules of lower rank only. The stored versions of files (`content`, rank 1) and the detection of
-//! what bypasses the mount (`detect`, rank 3) have their place in this order and are not here yet.
+//! A module uses modules of lower rank only. The stored versions of files (`content`, rank 1) have their place in this
+//! order and are not here yet.
 //!
 //! # Lock order
 //!
@@ -36,7 +38,7 @@
 //! 2. the node table, then one node; a node's lock is never held while another node is asked;
 //! 3. the log's own lock: nothing else is taken under it.
 //!
-//! Handle and I/O-mode tables, the parking and the callers are leaves: nothing is called while they are held.
+//! Handle and I/O-mode tables, the catalog's tables, the parking and the callers are leaves: nothing is called while they are held.
 //!
 //! # What is deliberately absent
 //!

@@ -30,9 +30,8 @@ impl Drop for Limited {
 #[test]
 fn an_overflow_is_a_gap_and_everything_is_found_by_a_scan() {
     let case = Case::new();
-    let limited = Limited::to("16");
-    let mount = case.mount();
-    drop(limited);
+    let settings = hippofs::Settings::new(case.storage(), Some(case.mountpoint()), &[]);
+    let mount = hippofs::Mount::start_alone(settings, || Limited::to("16"));
     covered(&mount);
     let before = mount.head();
     for n in 0..3000 {

@@ -55,6 +55,9 @@ impl Settings {
     }
 }
 
+/// Held by whoever starts a daemon; alone by a test that changes what daemons meet at their start.
+static STARTS: parking_lot::RwLock<()> = parking_lot::RwLock::new(());
+
 /// A live mount; unmounted when dropped, and the daemon must then end cleanly.
 pub(crate) struct Mount {
     daemon: Running,
@@ -67,6 +70,20 @@ impl Mount {
     /// Mounts and waits until the mount answers.
     #[track_caller]
     pub(crate) fn start(settings: Settings) -> Mount {
+        let _shared = STARTS.read();
+        Mount::launch(settings)
+    }
+
+    /// The same while no other mount starts, between `before` and the end of what it gives.
+    #[track_caller]
+    pub(crate) fn start_alone<T>(settings: Settings, before: impl FnOnce() -> T) -> Mount {
+        let _alone = STARTS.write();
+        let _held = before();
+        Mount::launch(settings)
+    }
+
+    #[track_caller]
+    fn launch(settings: Settings) -> Mount {
         let mountpoint = settings
             .mountpoint
             .clone()
