@@ -114,6 +114,10 @@ pub struct MountOptions {
     /// Remove events when they are older than this [default: 7d]
     #[arg(long, value_name = "TIME", value_parser = values::retain_age)]
     pub retain_age: Option<Duration>,
+    /// How many times both limits the log may reach while a registered consumer still needs its events, from 1x to
+    /// 100x [default: 2x]
+    #[arg(long, value_name = "TIMES", value_parser = values::retain_max)]
+    pub retain_max: Option<u32>,
     /// Let the kernel read files that are only read straight from the storage, at native speed; a read-only mount always
     /// does. While a file is read so, a shared writable mapping made by another session goes past the mount and has no
     /// event: without this option there is no such way past it
@@ -212,6 +216,27 @@ pub struct EventsArgs {
     /// Only events of this process
     #[arg(long)]
     pub pid: Option<u32>,
+    /// What to show: `raw`, every event; `documents`, the net effect on each document
+    #[arg(long, value_name = "VIEW", value_parser = ["raw", "documents"])]
+    pub view: Option<String>,
+    /// With the view `documents`: hold a document back until nothing has happened to it for this long
+    #[arg(long, value_name = "TIME", value_parser = values::debounce)]
+    pub debounce: Option<Duration>,
+    /// With the view `documents`: also those that came and went
+    #[arg(long)]
+    pub transient: bool,
+    /// In whose words: native, watchdog, inotify, cloudevents; all but native are printed as JSON
+    #[arg(long, value_name = "FORMAT", value_parser = ["native", "watchdog", "inotify", "cloudevents"])]
+    pub format: Option<String>,
+    /// What changed since this consumer last looked: goes on at its place and moves it behind what was printed; the
+    /// first look registers the consumer and prints nothing
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["since", "until", "last"])]
+    pub consumer: Option<String>,
+    /// Only the newest N events (1 when N is not given); of PATH alone, when that is not the mount itself: who
+    /// touched it last
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1",
+        conflicts_with_all = ["limit", "follow", "view"])]
+    pub last: Option<u64>,
     /// Go on with new events as they come; without --since, only with those
     #[arg(long, short)]
     pub follow: bool,

@@ -78,6 +78,11 @@ impl Root {
         Ok(None)
     }
 
+    /// The root of the mount.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A file of the control directory.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path.join(CONTROL_DIR).join(name)

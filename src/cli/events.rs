@@ -23,10 +23,24 @@ pub(super) fn run(args: &EventsArgs) -> Result<Exit, CliError> {
     let root = Root::of(&args.path)?;
     let mut control = root.control()?;
     let mut query = query(args);
-    if args.follow && args.since.is_none() {
+    if args.last.is_some() && args.glob.is_none() {
+        query.extend(
+            root.glob_of(&args.path)
+                .map(|glob| ("path".into(), glob.into())),
+        );
+    }
+    let place = match &args.consumer {
+        Some(name) => Some(root.consumer(name)?),
+        None => None,
+    };
+    if let Some(place) = &place {
+        query.insert("since".into(), place.cursor()?.into());
+    }
+    if args.follow && args.since.is_none() && place.is_none() {
         query.insert("since".into(), root.status()?["head"].clone());
     }
-    let mut printer = Printer::new(args.json);
+    let mut printer =
+        Printer::new(args.json || args.format.as_deref().is_some_and(|f| f != "native"));
     let mut left = args.limit;
     loop {
         if let Some(left) = left {
@@ -47,6 +61,9 @@ pub(super) fn run(args: &EventsArgs) -> Result<Exit, CliError> {
         })?;
         printer.gap(&end["gap"])?;
         printer.flush()?;
+        if let (Some(place), Some(next)) = (&place, end["next"].as_u64()) {
+            place.ack(next)?;
+        }
         left = left.map(|left| left.saturating_sub(count));
         let Some(next) = end["next"].as_u64() else {
             let hint = "ask again; if it stays, see the daemon's messages";
@@ -56,7 +73,12 @@ pub(super) fn run(args: &EventsArgs) -> Result<Exit, CliError> {
                 hint,
             ));
         };
-        if !args.follow || left == Some(0) || is_past(args.until, next) {
+        // A reply of documents may end before the head; one of events does not.
+        let more = args.view.as_deref() == Some("documents")
+            && args.debounce.is_none()
+            && Some(next) > query.get("since").and_then(Value::as_u64).or(Some(0))
+            && Some(next) < end["head"].as_u64();
+        if left == Some(0) || is_past(args.until, next) || !(args.follow || more) {
             return Ok(Exit::Success);
         }
         query.insert("since".into(), next.into());
@@ -92,6 +114,14 @@ fn query(args: &EventsArgs) -> Map<String, Value> {
         "source",
         list(args.source.iter().map(|word| word.word()).collect()),
     );
+    put("view", args.view.as_ref().map(|view| json!(view)));
+    put(
+        "debounce_ms",
+        args.debounce.map(|time| json!(time.as_millis() as u64)),
+    );
+    put("transient", args.transient.then(|| json!(true)));
+    put("format", args.format.as_ref().map(|format| json!(format)));
+    put("last", args.last.map(|last| json!(last)));
     put("session", args.session.as_ref().map(|name| json!(name)));
     put("pid", args.pid.map(|pid| json!(pid)));
     match args.since {

@@ -10,6 +10,7 @@ pub mod exit;
 pub mod values;
 
 mod client;
+mod consumer;
 mod events;
 mod human;
 mod manual;

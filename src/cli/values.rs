@@ -99,6 +99,27 @@ pub fn retain_bytes(text: &str) -> Result<u64, String> {
     )
 }
 
+/// `--debounce`.
+///
+/// # Errors
+/// Not a duration, or over ten minutes.
+pub fn debounce(text: &str) -> Result<Duration, String> {
+    const DEBOUNCE_MAX: Duration = Duration::from_secs(600);
+    within(duration(text)?, Duration::ZERO, DEBOUNCE_MAX, in_words)
+}
+
+/// `--retain-max`: `3x` or `3`.
+///
+/// # Errors
+/// Not a whole number, or out of range.
+pub fn retain_max(text: &str) -> Result<u32, String> {
+    let number = text.strip_suffix('x').unwrap_or(text);
+    let times = number
+        .parse()
+        .map_err(|_| "write a whole number of times, such as 2x".to_string())?;
+    within(times, 1, config::RETAIN_MAX_MAX, |n| format!("{n}x"))
+}
+
 /// `--retain-age`.
 ///
 /// # Errors

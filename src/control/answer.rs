@@ -1,6 +1,7 @@
 //! The reply to an `events` request, chunk by chunk, as it is read. Nothing waits here: what is not there yet is
 //! [`Step::Wait`], and one chunk is the most that a reply ever holds in memory.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use serde_json::json;
@@ -12,6 +13,7 @@ use crate::event_log::{Chunk, EventLog, LogError, Reader};
 use super::hole::{Hole, Holes};
 use super::query::EventsQuery;
 use super::select::{Filter, Verdict};
+use super::view::Format;
 
 /// Least bytes of log taken at once: small reads must not make the log look up its place for each line.
 const CHUNK_BYTES_MIN: usize = 64 * 1024;
@@ -56,6 +58,10 @@ pub(super) struct Answer {
     reader: Option<Reader>,
     holes: Option<Holes>,
     state: State,
+    /// The newest matches, when only those are asked for, and how many.
+    newest: Option<(usize, VecDeque<Vec<u8>>)>,
+    format: Format,
+    store: uuid::Uuid,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,7 +73,12 @@ enum State {
 
 impl Answer {
     /// Begins the reply as of now.
-    pub(super) fn new(log: EventLog, query: EventsQuery, filter: Filter) -> Answer {
+    pub(super) fn new(
+        log: EventLog,
+        query: EventsQuery,
+        filter: Filter,
+        store: uuid::Uuid,
+    ) -> Answer {
         let head = log.head();
         let mut answer = Answer {
             at: query.since,
@@ -79,6 +90,11 @@ impl Answer {
             reader: None,
             holes: None,
             state: State::Events,
+            newest: query
+                .last
+                .map(|last| (usize::try_from(last).unwrap_or(usize::MAX), VecDeque::new())),
+            format: query.format,
+            store,
             filter,
             log,
         };
@@ -99,6 +115,12 @@ impl Answer {
             match self.state {
                 State::Done => return Ok(Step::End),
                 State::LastLine => {
+                    let newest = self.newest.take().map(|(_, lines)| lines);
+                    let newest: Vec<u8> = newest.into_iter().flatten().flatten().collect();
+                    let shown = self.format.lines(newest, self.store);
+                    if !shown.is_empty() {
+                        return Ok(Step::Bytes(shown));
+                    }
                     self.state = State::Done;
                     return Ok(Step::Bytes(self.last_line()));
                 }
@@ -116,9 +138,15 @@ impl Answer {
                 Chunk::Lines(lines) => {
                     scanned += lines.len();
                     let taken = self.take(lines, passed);
-                    if !taken.is_empty() {
-                        self.found = true;
-                        return Ok(Step::Bytes(taken));
+                    self.found |= !taken.is_empty();
+                    if let Some((most, newest)) = &mut self.newest {
+                        newest.extend(taken.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec));
+                        newest.drain(..newest.len().saturating_sub(*most));
+                    } else {
+                        let shown = self.format.lines(taken, self.store);
+                        if !shown.is_empty() {
+                            return Ok(Step::Bytes(shown));
+                        }
                     }
                     if scanned >= SCAN_BYTES_MAX && self.state == State::Events {
                         return Ok(Step::Again);
@@ -140,6 +168,16 @@ impl Answer {
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline
             .filter(|_| self.state == State::Events && !self.found)
+    }
+
+    /// The last position passed: the reply's `next`.
+    pub(super) fn position(&self) -> Seq {
+        self.at
+    }
+
+    /// Whether events are gone that were asked for.
+    pub(super) fn has_holes(&self) -> bool {
+        self.holes.is_some()
     }
 
     /// The last position that this reply may show, as far as the log goes now.

@@ -42,6 +42,19 @@ impl LogCopy {
         }
     }
 
+    /// The events after `since`, without end.
+    pub(super) fn follow_from(log: EventLog, since: Seq) -> LogCopy {
+        LogCopy {
+            until: None,
+            ..LogCopy::snapshot(log, since)
+        }
+    }
+
+    /// The last position passed.
+    pub(super) fn at(&self) -> Seq {
+        self.at
+    }
+
     /// Whether there is something to read, or the end.
     pub(super) fn ready(&self) -> bool {
         self.until.is_some() || self.log.head() > self.at

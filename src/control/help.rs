@@ -29,9 +29,21 @@ FILES (size 0; read them to the end)
   control     write one request, read its reply, write the next (below)
   status      counters and health, one JSON object
   metrics     the same as Prometheus text
+  consumers/NAME/   a durable consumer: mkdir registers it at the newest event, rmdir removes it (below)
   help        this text
 
 A line {"event_type":"gap",...} without "seq" in a file stands for events that the log no longer has; it says which and why.
+
+CONSUMERS. A place in the log with a name, kept over restarts and crashes. At least once, in order.
+  events      the events after the cursor, as of the open
+  follow      the same and what comes after them; blocks
+  ack         write a seq: all up to it is done with; on disk when the write returns; never moves back
+  cursor      read it, or write a seq to move it either way
+  filter      one JSON object of selectors; {} takes all; `!self` is the session that reads
+  lag         how many events stand after the cursor
+Reading moves nothing. Each open of `events` or `follow` is a whole stream of its own from the cursor on: two readers of one
+consumer may see the same events, and lose none. Workers that share the work use the request `take`. A consumer holds the
+log back from retention, up to --retain-max; past that it reads a gap line first.
 
 A SUBSCRIBER IN THREE LINES. It goes on where it stopped and misses nothing; it sees an event twice only when it was ended
 between the work and the note of it:
@@ -52,6 +64,7 @@ In bash:  exec 9<>.hippofs/control; echo '{"events":{"limit":5}}' >&9; cat <&9
                                             the disk: {"head":S,"durable":S}
   {"reconcile":{"path":"...","full":false}} scans for changes behind the mount, with full by content: {"found":N,...}
   {"mark":{"text":"...","data":{...}}}      a note of your own in the log: {"seq":S}
+  {"take":{"consumer":"NAME","limit":N,"wait_ms":T}}   reads and advances in one step: each event goes to one taker only
   {"help":{}}                               this text
 
 SELECTORS of events, all optional, all must hold
@@ -68,7 +81,15 @@ SELECTORS of events, all optional, all must hold
 BOUNDS
   since S      events after S (exclusive)            until S   events up to S (inclusive)
   limit N      at most N matching events             wait_ms T when none matches, wait for the first up to T
-  view "raw" and format "native" are the only ones of this version
+  last N           only the newest N matching events; without limit, wait_ms and documents
+  view             "raw", every event, or "documents": the net effect on each document between `since` and `next`, one line
+                   created, modified, deleted or moved each, with first_seq, last_seq, changes and what is known of its last
+                   state. path, uuid and event_type are then of the document, the other selectors of any of its events
+  debounce_ms T    with documents: one that changed less than T ago is held back, and what began after it; one that is
+                   never quiet for ten times that long
+  transient true   with documents: also those that came and went, as deleted with "transient"
+  format           "native"; "watchdog" (class and attributes of Python's watchdog); "inotify" (mask names, cookie);
+                   "cloudevents" (1.0). Marks have no word in the first two and are left out; seq is always there
 
 The last line of the reply is {"next":S,"head":S,"gap":null}. Give `next` back as the next `since`. `gap` is an object
 when events between are gone: "reason" (retention, damaged, or ahead for a `since` past the end of this log), "from", "to",

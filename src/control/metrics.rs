@@ -63,12 +63,37 @@ pub(super) fn text(shared: &Shared) -> String {
         page.sample(name, &[op, ("quantile", "0.99")], latency.p99_us);
         page.sample(&format!("{name}_count"), &[op], latency.count);
     }
+    consumers(&mut page, &numbers);
     page.gauge(
         "uptime_seconds",
         "Time since the daemon started.",
         format!("{:.3}", numbers.uptime_s),
     );
     page.0
+}
+
+/// Where each durable consumer stands.
+fn consumers(page: &mut Page, numbers: &Numbers) {
+    page.about(
+        "consumer_cursor_seq",
+        "gauge",
+        "Position up to which a consumer acknowledged.",
+    );
+    for figures in &numbers.consumers {
+        page.sample(
+            "consumer_cursor_seq",
+            &[("consumer", &figures.name)],
+            figures.cursor,
+        );
+    }
+    page.about(
+        "consumer_lag",
+        "gauge",
+        "Events that a consumer has not acknowledged.",
+    );
+    for figures in &numbers.consumers {
+        page.sample("consumer_lag", &[("consumer", &figures.name)], figures.lag);
+    }
 }
 
 /// How changes behind the mount are found.

@@ -5,8 +5,10 @@
 //! chunk of the log and nothing else.
 
 mod answer;
+mod consumers;
 mod copy;
 mod detection;
+mod documents;
 mod error;
 mod fields;
 mod glob;
@@ -20,6 +22,7 @@ mod status;
 mod stream;
 mod times;
 mod tree;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +36,7 @@ use crate::event_log::EventLog;
 use crate::health::Health;
 use crate::recorder::{RecordError, Recorder};
 
+pub use consumers::{ConsumerError, ConsumerFile, ConsumerId, Consumers, Shelf};
 pub use detection::{Detection, DetectionFigures, Failed, Promise, ScanFigures};
 pub use error::ControlError;
 pub use query::REQUEST_BYTES_MAX;
@@ -72,6 +76,7 @@ struct Shared {
     health: Arc<Health>,
     mark: Box<MarkFn>,
     facts: Facts,
+    consumers: OnceLock<Consumers>,
     detection: OnceLock<Arc<dyn Detection>>,
 }
 
@@ -84,6 +89,7 @@ impl Control {
             health: Arc::clone(recorder.health()),
             mark: Box::new(move |mark, caller| recorder.mark(mark, caller)),
             facts,
+            consumers: OnceLock::new(),
             detection: OnceLock::new(),
         };
         Control {
@@ -105,6 +111,9 @@ impl Control {
     pub fn open(&self, entry: Entry, caller: Arc<Caller>) -> Result<Stream, ControlError> {
         if entry.is_dir() {
             return Err(ControlError::IsDirectory);
+        }
+        if let Entry::ConsumerFile(id, file) = entry {
+            return Stream::open_consumer(Arc::clone(&self.shared), id, file, caller);
         }
         Ok(Stream::open(Arc::clone(&self.shared), entry, caller))
     }

@@ -6,12 +6,14 @@ use serde_json::Value;
 
 use crate::event::{EventType, Mark, Op, Seq, Source};
 
+use super::consumers::{NAME_BYTES_MAX, TAKE_LIMIT_MAX, TakeQuery};
 use super::error::Reject;
 use super::fields::{Fields, invalid, shortened};
 use super::glob::PathGlob;
 use super::scan::{depth, member};
 use super::select::{Selectors, Session};
 use super::times::Moment;
+use super::view::Format;
 
 /// Longest request in bytes: what one write(2) surely brings in one piece, and far more than any query needs.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
@@ -25,14 +27,18 @@ pub(super) const SESSION_BYTES_MAX: usize = 4096;
 pub(super) const MARK_TEXT_BYTES_MAX: usize = 4096;
 /// Longest data of a mark in bytes, as written.
 pub(super) const MARK_DATA_BYTES_MAX: usize = 16 * 1024;
+/// Longest `debounce_ms`: ten minutes, as the longest wait.
+pub(super) const DEBOUNCE_MS_MAX: u64 = 600_000;
+/// Most events of `last`: they are held in memory while the log is looked through.
+pub(super) const LAST_MAX: u64 = 1000;
 /// Longest text of a time or a UUID: more than either ever has.
 const WORD_BYTES_MAX: usize = 128;
 
 /// Longest path in bytes that can be asked for: the system's own limit.
 const PATH_BYTES_MAX: usize = 4096;
 
-const REQUESTS: &str = "write one of {\"events\":{}}, {\"status\":{}}, {\"sync\":{}}, {\"reconcile\":{\"path\":\"...\"}}, {\"mark\":{\"text\":\"...\"}}, {\"help\":{}}; .hippofs/help describes them";
-const EVENTS_FIELDS: [&str; 16] = [
+const REQUESTS: &str = "write one of {\"events\":{}}, {\"status\":{}}, {\"sync\":{}}, {\"reconcile\":{\"path\":\"...\"}}, {\"mark\":{\"text\":\"...\"}}, {\"take\":{\"consumer\":\"NAME\"}}, {\"help\":{}}; .hippofs/help describes them";
+const EVENTS_FIELDS: [&str; 18] = [
     "path",
     "uuid",
     "event_type",
@@ -49,7 +55,12 @@ const EVENTS_FIELDS: [&str; 16] = [
     "view",
     "format",
     "debounce_ms",
+    "transient",
+    "last",
 ];
+
+/// How many of them are selectors; they come first.
+const SELECTOR_FIELDS: usize = 9;
 
 /// What a session asks for.
 #[derive(Clone, Debug)]
@@ -71,6 +82,8 @@ pub(super) enum Request {
     Mark(Mark),
     /// The description of the control directory.
     Help,
+    /// Events taken from a consumer.
+    Take(TakeQuery),
 }
 
 /// Which events, and how they are to come.
@@ -85,6 +98,16 @@ pub(super) struct EventsQuery {
     pub(super) limit: Option<u64>,
     /// How long to wait for the first.
     pub(super) wait: Option<Duration>,
+    /// Only the newest so many.
+    pub(super) last: Option<u64>,
+    /// Whether documents are asked for, not events.
+    pub(super) documents: bool,
+    /// How long a document must have been quiet.
+    pub(super) debounce: Option<Duration>,
+    /// Whether documents that came and went are told, too.
+    pub(super) transient: bool,
+    /// In whose words.
+    pub(super) format: Format,
 }
 
 impl Request {
@@ -136,6 +159,7 @@ fn request(name: &str, body: &Value, text: Option<&str>) -> Result<Request, Reje
         "sync" => Fields::new("sync", body, &[]).map(|_| Request::Sync),
         "help" => Fields::new("help", body, &[]).map(|_| Request::Help),
         "mark" => mark(body).map(Request::Mark),
+        "take" => take(body).map(Request::Take),
         "reconcile" => reconcile(body),
         "versions" | "restore" => Err(unavailable(&format!("the request `{name}`"))),
         _ => Err(Reject::new(
@@ -194,17 +218,72 @@ fn mark(body: &Value) -> Result<Mark, Reject> {
     })
 }
 
+fn take(body: &Value) -> Result<TakeQuery, Reject> {
+    let fields = Fields::new("take", body, &["consumer", "limit", "wait_ms"])?;
+    let Some(consumer) = fields.text("consumer", NAME_BYTES_MAX)? else {
+        return Err(invalid(
+            "`take` has no `consumer`",
+            "write {\"take\":{\"consumer\":\"NAME\"}}",
+        ));
+    };
+    let limit = fields.number("limit", TAKE_LIMIT_MAX)?.unwrap_or(1);
+    if limit == 0 {
+        return Err(fields.wrong(
+            "limit",
+            format!("a whole number from 1 to {TAKE_LIMIT_MAX}"),
+        ));
+    }
+    Ok(TakeQuery {
+        consumer: consumer.to_owned(),
+        limit,
+        wait: fields
+            .number("wait_ms", WAIT_MS_MAX)?
+            .map(Duration::from_millis),
+    })
+}
+
+/// The selectors of a consumer's filter, one JSON object by itself.
+///
+/// # Errors
+/// [`Reject`] as for a request.
+pub(super) fn filter(text: &str) -> Result<Selectors, Reject> {
+    let malformed =
+        |message: String| Reject::new("malformed", message, "write one JSON object of selectors");
+    if depth(text.as_bytes()) > DEPTH_MAX {
+        return Err(malformed("the filter is nested too deep".into()));
+    }
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| malformed(format!("the filter is not one JSON object: {error}")))?;
+    let fields = Fields::new("filter", &value, &EVENTS_FIELDS[..SELECTOR_FIELDS])?;
+    selectors(&fields, text)
+}
+
 fn events(body: &Value, text: &str) -> Result<EventsQuery, Reject> {
     let fields = Fields::new("events", body, &EVENTS_FIELDS)?;
-    only(&fields, "view", "raw", &["documents"])?;
-    only(
-        &fields,
-        "format",
-        "native",
-        &["watchdog", "inotify", "cloudevents"],
-    )?;
-    if fields.value("debounce_ms").is_some() {
-        return Err(unavailable("`debounce_ms`"));
+    let documents = one_of(&fields, "view", &[("raw", false), ("documents", true)])?;
+    let documents = documents.unwrap_or_default();
+    let debounce = fields.number("debounce_ms", DEBOUNCE_MS_MAX)?;
+    let transient = match fields.value("transient") {
+        None => None,
+        Some(Value::Bool(transient)) => Some(*transient),
+        Some(_) => return Err(fields.wrong("transient", "true or false")),
+    };
+    if !documents && (debounce.is_some() || transient.is_some()) {
+        return Err(invalid(
+            "`debounce_ms` and `transient` are of the view `documents`",
+            "add \"view\":\"documents\"",
+        ));
+    }
+    let last = fields.number("last", LAST_MAX)?;
+    if last == Some(0) {
+        return Err(fields.wrong("last", format!("a whole number from 1 to {LAST_MAX}")));
+    }
+    let others = ["limit", "wait_ms"];
+    if last.is_some() && (documents || others.iter().any(|key| fields.value(key).is_some())) {
+        return Err(invalid(
+            "`last` stands without `limit`, `wait_ms` and the view `documents`",
+            "leave them out",
+        ));
     }
     let limit = fields.number("limit", u64::MAX)?;
     if limit == Some(0) {
@@ -218,16 +297,29 @@ fn events(body: &Value, text: &str) -> Result<EventsQuery, Reject> {
         wait: fields
             .number("wait_ms", WAIT_MS_MAX)?
             .map(Duration::from_millis),
+        last,
+        documents,
+        debounce: debounce.map(Duration::from_millis),
+        transient: transient.unwrap_or(false),
+        format: one_of(&fields, "format", &Format::ALL)?.unwrap_or_default(),
     })
 }
 
-/// Lets a field be `have` alone; the words of `later` belong to another version.
-fn only(fields: &Fields<'_>, key: &str, have: &str, later: &[&str]) -> Result<(), Reject> {
-    match fields.text(key, WORD_BYTES_MAX)? {
-        None => Ok(()),
-        Some(word) if word == have => Ok(()),
-        Some(word) if later.contains(&word) => Err(unavailable(&format!("the {key} `{word}`"))),
-        Some(_) => Err(fields.wrong(key, format!("one of: {have}, {}", later.join(", ")))),
+/// The meaning of a field that is one of some words.
+fn one_of<T: Copy>(
+    fields: &Fields<'_>,
+    key: &str,
+    words: &[(&str, T)],
+) -> Result<Option<T>, Reject> {
+    let Some(text) = fields.text(key, WORD_BYTES_MAX)? else {
+        return Ok(None);
+    };
+    match words.iter().find(|(word, _)| *word == text) {
+        Some((_, meaning)) => Ok(Some(*meaning)),
+        None => {
+            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            Err(fields.wrong(key, format!("one of: {}", words.join(", "))))
+        }
     }
 }
 

@@ -176,7 +176,7 @@ fn field(key: &str, value: &str) -> String {
 }
 
 /// The time of a line and what stands after it; `None` for what is no line of the log.
-fn split_time(line: &[u8]) -> Option<(Timestamp, &[u8])> {
+pub(super) fn split_time(line: &[u8]) -> Option<(Timestamp, &[u8])> {
     const TIME_KEY: &[u8] = b",\"timestamp\":";
     let digits = line.strip_prefix(b"{\"seq\":")?;
     let comma = digits.iter().position(|b| !b.is_ascii_digit())?;
@@ -197,7 +197,8 @@ impl Selectors {
         serde_json::from_slice::<Value>(line).is_ok_and(|value| self.match_fields(&value))
     }
 
-    fn match_fields(&self, line: &Value) -> bool {
+    /// Whether a parsed line matches in everything but time.
+    pub(super) fn match_fields(&self, line: &Value) -> bool {
         fn among<T: PartialEq>(
             line: &Value,
             key: &str,

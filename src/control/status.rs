@@ -7,6 +7,7 @@ use crate::event::{Op, Seq, Source, Timestamp};
 use crate::event_log::Failure;
 use crate::health::Latency;
 
+use super::consumers::{self, ConsumerFigures};
 use super::{DetectionFigures, Facts, Shared};
 
 /// One moment's numbers.
@@ -23,6 +24,8 @@ pub(super) struct Numbers {
     /// Operations that happened since the daemon's start.
     pub(super) latency: Vec<(Op, Latency)>,
     pub(super) uptime_s: f64,
+    /// Durable consumers, by name.
+    pub(super) consumers: Vec<ConsumerFigures>,
     /// How changes behind the mount are found; `None` where nobody looks.
     pub(super) detection: Option<DetectionFigures>,
 }
@@ -50,6 +53,7 @@ impl Numbers {
                 .filter_map(|op| health.latency(*op).map(|latency| (*op, latency)))
                 .collect(),
             uptime_s: health.uptime().as_secs_f64(),
+            consumers: consumers::figures(shared),
             detection: shared.detection.get().map(|d| d.figures()),
         }
     }
@@ -112,7 +116,7 @@ fn render(facts: &Facts, numbers: &Numbers) -> String {
         "detection_latency_us": numbers.detection.as_ref().and_then(|d| d.latency).map(|latency| percentiles(&latency)),
         "log": {"segments": numbers.segments, "bytes": numbers.log_bytes},
         "content": {"objects": 0, "bytes": 0},
-        "consumers": [],
+        "consumers": numbers.consumers.iter().map(ConsumerFigures::json).collect::<Vec<_>>(),
         "open_files": numbers.open_files,
         "latency_us": latency(numbers),
         "uptime_s": (numbers.uptime_s * 1000.0).round() / 1000.0,
@@ -221,6 +225,7 @@ mod tests {
             open_files: 0,
             latency: Vec::new(),
             uptime_s: 0.5,
+            consumers: Vec::new(),
             detection: None,
         };
         let facts = Facts {

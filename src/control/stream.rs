@@ -11,8 +11,10 @@ use parking_lot::Mutex;
 use crate::event::{Caller, Mark};
 
 use super::answer::{Answer, Step};
+use super::consumers::{Batch, Consumer, ConsumerFile, ConsumerId, Take, TakeQuery};
 use super::copy::LogCopy;
 use super::detection::Promise;
+use super::documents::{DocumentsAnswer, events_only};
 use super::error::{ControlError, Reject};
 use super::query::{EventsQuery, REQUEST_BYTES_MAX, Request, too_long};
 use super::select::Filter;
@@ -35,8 +37,15 @@ pub enum Read {
 pub struct Stream {
     shared: Arc<Shared>,
     caller: Arc<Caller>,
-    writable: bool,
+    writes: Writes,
     state: Mutex<State>,
+}
+
+/// What a write to an open file means.
+enum Writes {
+    Refused,
+    Requests,
+    To(Arc<Consumer>, ConsumerFile),
 }
 
 /// What is still to be read: the rest of a chunk, then what `feed` brings.
@@ -52,6 +61,9 @@ enum Feed {
     Nothing,
     Copy(LogCopy),
     Answer(Box<Answer>),
+    Batch(Box<Batch>),
+    Take(Box<Take>),
+    Documents(Box<DocumentsAnswer>),
     Promise(Arc<Promise>),
 }
 
@@ -59,7 +71,12 @@ impl Stream {
     /// Opens a file; a directory would be an empty file here.
     pub(super) fn open(shared: Arc<Shared>, entry: Entry, caller: Arc<Caller>) -> Stream {
         let state = match entry {
-            Entry::Root | Entry::SinceDir | Entry::Control => State::text(String::new()),
+            Entry::Root
+            | Entry::SinceDir
+            | Entry::Control
+            | Entry::ConsumersDir
+            | Entry::Consumer(_)
+            | Entry::ConsumerFile(..) => State::text(String::new()),
             Entry::Events => State::copy(LogCopy::snapshot(
                 shared.log.clone(),
                 crate::event::Seq::default(),
@@ -73,9 +90,43 @@ impl Stream {
         Stream {
             shared,
             caller,
-            writable: entry == Entry::Control,
+            writes: match entry {
+                Entry::Control => Writes::Requests,
+                _ => Writes::Refused,
+            },
             state: Mutex::new(state),
         }
+    }
+
+    /// Opens the file of a consumer.
+    pub(super) fn open_consumer(
+        shared: Arc<Shared>,
+        id: ConsumerId,
+        file: ConsumerFile,
+        caller: Arc<Caller>,
+    ) -> Result<Stream, ControlError> {
+        let known = shared.consumers.get().and_then(|all| all.get(id));
+        let consumer =
+            known.ok_or_else(|| ControlError::Invalid("the consumer was removed".into()))?;
+        let state = match file {
+            ConsumerFile::Events | ConsumerFile::Follow => {
+                let own = caller.session.as_deref();
+                let follow = file == ConsumerFile::Follow;
+                let batch = Batch::open(Arc::clone(&shared), Arc::clone(&consumer), own, follow)
+                    .map_err(|reject| refused(reject).1)?;
+                State::fed(Feed::Batch(Box::new(batch)))
+            }
+            ConsumerFile::Ack => State::text(String::new()),
+            ConsumerFile::Cursor | ConsumerFile::Filter | ConsumerFile::Lag => {
+                State::text(consumer.text(file, shared.log.head()))
+            }
+        };
+        Ok(Stream {
+            shared,
+            caller,
+            writes: Writes::To(consumer, file),
+            state: Mutex::new(state),
+        })
     }
 
     /// The next bytes, at most `max_bytes`. Never waits for an event; it may read the log from disk, and a query that
@@ -106,8 +157,10 @@ impl Stream {
     /// [`TooLong`](ControlError::TooLong) for a request that is refused; [`Log`](ControlError::Log) and
     /// [`Record`](ControlError::Record) when the log failed. In all but the first case the reply says it in words.
     pub fn write(&self, data: &[u8]) -> Result<usize, ControlError> {
-        if !self.writable {
-            return Err(ControlError::NotWritable);
+        match &self.writes {
+            Writes::Refused => return Err(ControlError::NotWritable),
+            Writes::To(consumer, file) => return self.tell(consumer, *file, data),
+            Writes::Requests => {}
         }
         let outcome = self.perform(data);
         let mut state = self.state.lock();
@@ -134,6 +187,9 @@ impl Stream {
         match &state.feed {
             Feed::Nothing => true,
             Feed::Copy(copy) => copy.ready(),
+            Feed::Batch(_) | Feed::Take(_) | Feed::Documents(_) => {
+                !matches!(state.fill(0), Ok(Filled::Wait(_)))
+            }
             Feed::Promise(promise) => promise.is_kept(),
             // Whether an event matches is known when it is found; what is found is then read from `pending`. An error
             // is something to read, too.
@@ -146,8 +202,10 @@ impl Stream {
     pub fn due(&self) -> Option<Instant> {
         match &self.state.lock().feed {
             Feed::Answer(answer) => answer.deadline(),
+            Feed::Take(take) => take.deadline(),
+            Feed::Documents(answer) => answer.deadline(),
             Feed::Promise(promise) => Some(promise.look_at()),
-            Feed::Nothing | Feed::Copy(_) => None,
+            Feed::Nothing | Feed::Copy(_) | Feed::Batch(_) => None,
         }
     }
 
@@ -163,16 +221,48 @@ impl Stream {
             Request::Sync => self.sync(),
             Request::Reconcile { path, full } => self.reconcile(&path, full),
             Request::Mark(mark) => self.mark(mark),
+            Request::Take(query) => self.take(&query),
         }
     }
 
     fn events(&self, query: EventsQuery) -> Result<State, Reject> {
-        let filter = Filter::new(query.selectors.clone(), self.caller.session.as_deref())?;
-        let answer = Answer::new(self.shared.log.clone(), query, filter);
+        let own = self.caller.session.as_deref();
+        let (log, store) = (self.shared.log.clone(), self.shared.facts.store);
+        if query.documents {
+            let filter = Filter::new(events_only(&query.selectors), own)?;
+            let answer = DocumentsAnswer::new(log, query, filter, store);
+            return Ok(State::fed(Feed::Documents(Box::new(answer))));
+        }
+        let filter = Filter::new(query.selectors.clone(), own)?;
+        let answer = Answer::new(log, query, filter, store);
         Ok(State {
             feed: Feed::Answer(Box::new(answer)),
             ..State::text(String::new())
         })
+    }
+
+    /// Carries out a write to a file of `consumer`.
+    fn tell(
+        &self,
+        consumer: &Consumer,
+        file: ConsumerFile,
+        data: &[u8],
+    ) -> Result<usize, ControlError> {
+        if data.len() > REQUEST_BYTES_MAX {
+            return Err(ControlError::TooLong);
+        }
+        let Some(consumers) = self.shared.consumers.get() else {
+            return Err(ControlError::NotWritable);
+        };
+        consumers.write(&self.shared.log, consumer, file, data)?;
+        Ok(data.len())
+    }
+
+    /// Begins to take events from a consumer; they are taken when the reply is read.
+    fn take(&self, query: &TakeQuery) -> Result<State, (Reject, ControlError)> {
+        let own = self.caller.session.as_deref();
+        let take = Take::new(Arc::clone(&self.shared), query, own).map_err(refused)?;
+        Ok(State::fed(Feed::Take(Box::new(take))))
     }
 
     fn reconcile(&self, path: &str, full: bool) -> Result<State, (Reject, ControlError)> {
@@ -251,6 +341,13 @@ impl State {
         }
     }
 
+    fn fed(feed: Feed) -> State {
+        State {
+            feed,
+            ..State::text(String::new())
+        }
+    }
+
     fn promise(promise: Arc<Promise>) -> State {
         State {
             feed: Feed::Promise(promise),
@@ -268,6 +365,9 @@ impl State {
             Feed::Nothing => Step::End,
             Feed::Copy(copy) => copy.step(wanted)?,
             Feed::Answer(answer) => answer.step(wanted)?,
+            Feed::Batch(batch) => batch.step(wanted)?,
+            Feed::Take(take) => take.step()?,
+            Feed::Documents(answer) => answer.step()?,
             Feed::Promise(promise) => match promise.take() {
                 None => Step::Wait(Some(promise.look_at())),
                 Some(outcome) => {

@@ -2,6 +2,8 @@
 
 use crate::event::Seq;
 
+use super::consumers::{ConsumerFile, ConsumerId};
+
 /// A file or directory of the control directory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Entry {
@@ -23,16 +25,23 @@ pub enum Entry {
     Metrics,
     /// `help`: what stands here, as text.
     Help,
+    /// `consumers/`: one directory for each durable consumer.
+    ConsumersDir,
+    /// `consumers/NAME/`.
+    Consumer(ConsumerId),
+    /// `consumers/NAME/FILE`.
+    ConsumerFile(ConsumerId, ConsumerFile),
 }
 
 /// The listing of the root, in the order of the contract.
-const ROOT: [(&str, Entry); 7] = [
+const ROOT: [(&str, Entry); 8] = [
     ("events", Entry::Events),
     ("since", Entry::SinceDir),
     ("follow", Entry::Follow),
     ("control", Entry::Control),
     ("status", Entry::Status),
     ("metrics", Entry::Metrics),
+    ("consumers", Entry::ConsumersDir),
     ("help", Entry::Help),
 ];
 
@@ -43,14 +52,19 @@ impl Entry {
     /// Whether it is a directory.
     #[must_use]
     pub fn is_dir(self) -> bool {
-        matches!(self, Entry::Root | Entry::SinceDir)
+        matches!(
+            self,
+            Entry::Root | Entry::SinceDir | Entry::ConsumersDir | Entry::Consumer(_)
+        )
     }
 
     /// Permission bits: the owner's alone, because the log tells paths that others may not see.
     #[must_use]
     pub fn mode(self) -> u32 {
         match self {
-            Entry::Root | Entry::SinceDir => 0o500,
+            Entry::Root | Entry::SinceDir | Entry::Consumer(_) => 0o500,
+            Entry::ConsumersDir => 0o700,
+            Entry::ConsumerFile(_, file) => file.mode(),
             Entry::Control => 0o600,
             Entry::Events
             | Entry::Since(_)
@@ -61,7 +75,7 @@ impl Entry {
         }
     }
 
-    /// The entry `name` of this directory.
+    /// The entry `name` of this directory; that of a consumer is known to [`Control::child`](super::Control::child).
     #[must_use]
     pub fn child(self, name: &[u8]) -> Option<Entry> {
         match self {
@@ -70,6 +84,9 @@ impl Entry {
                 .find(|(known, _)| known.as_bytes() == name)
                 .map(|(_, entry)| *entry),
             Entry::SinceDir => position(name).map(Entry::Since),
+            Entry::Consumer(id) => {
+                ConsumerFile::named(name).map(|file| Entry::ConsumerFile(id, file))
+            }
             _ => None,
         }
     }
@@ -79,6 +96,10 @@ impl Entry {
     pub fn children(self) -> Vec<(&'static str, Entry)> {
         match self {
             Entry::Root => ROOT.to_vec(),
+            Entry::Consumer(id) => ConsumerFile::ALL
+                .iter()
+                .map(|file| (file.word(), Entry::ConsumerFile(id, *file)))
+                .collect(),
             _ => Vec::new(),
         }
     }
@@ -97,6 +118,9 @@ impl Entry {
             Entry::Metrics => 6,
             Entry::Help => 7,
             Entry::Since(_) => 8,
+            Entry::ConsumersDir => 9,
+            Entry::Consumer(_) => 10,
+            Entry::ConsumerFile(..) => 11,
         }
     }
 }

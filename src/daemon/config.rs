@@ -18,6 +18,9 @@ pub const RETAIN_AGE_MAX: Duration = Duration::from_secs(36_525 * 24 * 3600);
 /// Largest `--retain-bytes`, 1 PiB: beyond any disk, and far from overflow.
 pub const RETAIN_BYTES_MAX: u64 = 1 << 50;
 
+/// Largest `--retain-max`: with it a consumer that nobody reads holds a hundred times what was asked for.
+pub const RETAIN_MAX_MAX: u32 = 100;
+
 /// One mount and its log.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -8,6 +8,7 @@ pub mod error;
 pub mod stop;
 
 mod detection;
+mod shelf;
 mod tracking;
 
 pub mod serve;

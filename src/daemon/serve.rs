@@ -13,11 +13,11 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::store::Store;
-use super::{Config, DaemonError, Stop, holders, mounts, service, tracking};
+use super::{Config, DaemonError, Stop, holders, mounts, service, shelf, tracking};
 use crate::control::{Control, Facts};
 use crate::event::Seq;
 use crate::event_log::{DirStorage, EventLog};
-use crate::fuse::{AttachError, Covered, Options, Session};
+use crate::fuse::{AttachError, Options, Session};
 use crate::recorder::Recorder;
 use crate::vfs::Vfs;
 
@@ -56,8 +56,12 @@ pub fn serve(
 ) -> Result<(), DaemonError> {
     end_on_panic();
     let store = Store::open(&config, storage_dir.as_fd())?;
+    let consumers = shelf::consumers(&store)?;
+    let mut config = config;
+    config.log.held_after = consumers.held_after();
     let (log, recorder) = open_log(&config, &store, storage_dir.as_fd())?;
     let control = Control::new(Arc::clone(&recorder), facts(&config, &store));
+    control.serve_consumers(consumers);
     let detect = tracking::detect(&config, &store, storage_dir.as_fd(), &recorder, &control)?;
     let storage_failed = |errno: crate::backing::Errno| DaemonError::Storage {
         path: config.storage.clone(),
@@ -65,7 +69,7 @@ pub fn serve(
         hint: "see the disk",
     };
     let vfs = Vfs::new(storage_dir, Arc::clone(&recorder), control).map_err(storage_failed)?;
-    let session = mount(&config, Arc::new(vfs), tracking::covered(&detect)).inspect_err(|_| {
+    let session = mount(&config, Arc::new(vfs)).inspect_err(|_| {
         detect.stop();
         // The log was opened in order and is closed in order.
         let _ = log.close();
@@ -162,7 +166,7 @@ fn facts(config: &Config, store: &Store) -> Facts {
     }
 }
 
-fn mount(config: &Config, vfs: Arc<Vfs>, covered: Covered) -> Result<Session, DaemonError> {
+fn mount(config: &Config, vfs: Arc<Vfs>) -> Result<Session, DaemonError> {
     let options = Options {
         source: config.storage.clone(),
         mountpoint: config.mountpoint.clone(),
@@ -171,7 +175,7 @@ fn mount(config: &Config, vfs: Arc<Vfs>, covered: Covered) -> Result<Session, Da
         flags: config.fs_options.clone(),
     };
     let over_dead = mounts::is_dead(&config.mountpoint);
-    Session::mount(vfs, &options, config.passthrough, over_dead, covered).map_err(|error| {
+    Session::mount(vfs, &options, config.passthrough, over_dead).map_err(|error| {
         let (source, hint) = match error {
             AttachError::Device(source) => {
                 (source, "load the fuse module and give access to /dev/fuse")

@@ -20,6 +20,8 @@ pub const FORMAT: u64 = 1;
 const STORE_FILE: &str = "store.json";
 /// Locked by the one daemon that serves the store; holds its pid.
 const LOCK_FILE: &str = "lock";
+/// Directory of the durable consumers.
+const CONSUMERS_DIR: &str = "consumers";
 /// Directory of the log.
 const LOG_DIR: &str = "log";
 /// How long another daemon may take to end after its mount has gone, before the storage counts as served.
@@ -37,7 +39,9 @@ pub struct Store {
     pub dir: OwnedFd,
     /// The directory of its log.
     pub log_dir: OwnedFd,
-    /// Where that is, for messages.
+    /// The directory of its durable consumers.
+    pub consumers_dir: OwnedFd,
+    /// Where the log is, for messages.
     pub log_path: PathBuf,
     _lock: OwnedFd,
 }
@@ -70,10 +74,13 @@ impl Store {
         let log_path = at(LOG_DIR);
         let log_dir =
             directory(dir, OsStr::new(LOG_DIR)).map_err(|errno| failed(&log_path, errno))?;
+        let consumers_dir = directory(dir, OsStr::new(CONSUMERS_DIR))
+            .map_err(|errno| failed(&at(CONSUMERS_DIR), errno))?;
         Ok(Store {
             id,
             dir: state_dir,
             log_dir,
+            consumers_dir,
             log_path,
             _lock: lock,
         })

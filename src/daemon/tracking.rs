@@ -13,7 +13,7 @@ use crate::backing;
 use crate::control::Control;
 use crate::detect::Detect;
 use crate::event_log::EventLog;
-use crate::fuse::{Covered, Session};
+use crate::fuse::Session;
 use crate::health::Health;
 use crate::recorder::{Catalog, Recorder};
 use crate::vfs::CONTROL_NAME;
@@ -76,12 +76,6 @@ pub(super) fn detect(
         log::info!("the first scan goes on while the mount is in use");
     }
     Ok(detect)
-}
-
-/// What tells the mount whether its answers may be believed for long.
-pub(super) fn covered(detect: &Detect) -> Covered {
-    let detect = detect.clone();
-    Box::new(move || detect.covers())
 }
 
 /// Lets what is found behind the mount reach the kernel's caches.

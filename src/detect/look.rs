@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::backing::{self, Attr, DirReader, Errno, FileType};
 use crate::event::Source;
-use crate::recorder::{How, Located, Observed, RecordError};
+use crate::recorder::{How, Located, Observed, RecordError, Stale};
 
 use super::shared::Shared;
 use super::watcher::WatchError;
@@ -121,6 +121,8 @@ impl Shared {
                 later.suspects.push(place());
                 return Ok(());
             }
+            // Before the event can be read: whoever reads it and then looks finds the new state.
+            self.invalidate(vec![self.stale(dir, name, found.as_ref())]);
             self.observe(&place(), pass, pass.how, later)?;
         } else if let Some(attr) = &found
             && attr.kind == FileType::RegularFile
@@ -135,6 +137,21 @@ impl Shared {
             later.enter.push((key, false));
         }
         Ok(())
+    }
+
+    /// What the kernel may hold of a name that differs from what `found` says stands there.
+    fn stale(&self, parent: u64, name: &OsStr, found: Option<&Attr>) -> Stale {
+        let ino = self.catalog.child(parent, name.as_bytes());
+        let state = ino.and_then(|key| self.catalog.state(key));
+        let same = state.is_some_and(|state| found.is_some_and(|attr| state.is_of(attr)));
+        Stale {
+            parent,
+            name: name.as_bytes().to_vec(),
+            ino,
+            content: false,
+            // Forgetting the name of a directory that only changed would take it from those who work in it.
+            entry: !same,
+        }
     }
 
     /// Observes a place that seems to differ.

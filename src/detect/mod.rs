@@ -36,7 +36,7 @@ use job::Job;
 use shared::Shared;
 use watcher::{STATE_DIR, Watcher};
 
-/// Takes what the kernel must forget; called from threads that hold no lock, and must not wait.
+/// Takes what the kernel must forget; must not wait.
 pub type Invalidate = Box<dyn Fn(Vec<Stale>) + Send + Sync>;
 
 /// How to detect.

@@ -54,7 +54,8 @@ mod tests;
 pub use error::{Failure, FailureKind, LogError};
 pub use log::{EventLog, LogStats};
 pub use options::{
-    LINE_BYTES_MAX, Options, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    LINE_BYTES_MAX, Options, RETAIN_MAX_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX,
+    SEGMENT_BYTES_MIN,
 };
 pub use reader::{Chunk, Reader};
 pub use recovery::Recovery;

@@ -6,9 +6,25 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::log::EventLog;
 use super::segment::{Map, Segment};
 use super::writer::Shared;
-use crate::event::Timestamp;
+use crate::event::{Seq, Timestamp};
+
+/// Stands for "nobody needs anything".
+const HELD_NOTHING: u64 = u64::MAX;
+
+/// [`EventLog::hold_after`] as a number.
+pub(super) fn held(after: Option<Seq>) -> u64 {
+    after.map_or(HELD_NOTHING, |seq| seq.0)
+}
+
+impl EventLog {
+    /// Holds the events after `after` back from retention, up to `retain_max` times its limits; `None` holds nothing.
+    pub fn hold_after(&self, after: Option<Seq>) {
+        self.shared.held_after.store(held(after), Ordering::Release);
+    }
+}
 
 impl Shared {
     /// Removes what the options no longer keep; gives the number of segments removed.
@@ -49,8 +65,21 @@ impl Shared {
         let oldest = map.segments.front()?;
         let newest = Timestamp(oldest.newest.load(Ordering::Acquire));
         let age = Timestamp::now().0.saturating_sub(newest.0);
-        let too_old = u128::from(age) > self.options.retain_age.as_nanos();
-        let too_large = map.bytes() > self.options.retain_bytes;
+        let last = map.segments.get(1)?.first.0.saturating_sub(1);
+        let needed = last > self.held_after.load(Ordering::Acquire);
+        let factor = if needed {
+            self.options.retain_max.max(1)
+        } else {
+            1
+        };
+        let age_max = self
+            .options
+            .retain_age
+            .as_nanos()
+            .saturating_mul(factor.into());
+        let bytes_max = self.options.retain_bytes.saturating_mul(factor.into());
+        let too_old = u128::from(age) > age_max;
+        let too_large = map.bytes() > bytes_max;
         (too_old || too_large).then(|| Arc::clone(oldest))
     }
 }

@@ -4,6 +4,7 @@
 //! kept); everything after it is zero unless the log is latched.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     pub(super) sync: SyncState,
     /// Removed from the map, file not removed yet; oldest first.
     pub(super) doomed: Mutex<Vec<Arc<Segment>>>,
+    /// Events after this are needed by a consumer; the largest number when none are.
+    pub(super) held_after: AtomicU64,
 }
 
 /// What the serial point guards.

@@ -7,24 +7,23 @@ use std::time::SystemTime;
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags,
-    Generation, INodeNo, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags,
-    PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll,
-    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    INodeNo, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Request, TimeOrNow, WriteFlags,
 };
 
-use super::answer::{answer, entry, lifetime, missing, sized};
+use super::answer::{answer, entry, lifetime, sized};
 use super::convert;
 use super::errno::errno;
 use super::io_mode::IoModes;
 use super::jobs::Jobs;
 use super::parking::Parking;
-use super::session::Covered;
 use super::workers::Seats;
 use super::{listing, negotiate, opens, transfer};
 use crate::backing::FileType;
 use crate::event::Caller;
-use crate::vfs::{Handle, NewEntry, OpenHow, RenameKind, SetAttr, Vfs, WriteHow, is_control};
+use crate::vfs::{Handle, NewEntry, OpenHow, RenameKind, SetAttr, Vfs, WriteHow};
 
 /// The filesystem as fuser calls it.
 pub(super) struct Adapter {
@@ -35,20 +34,11 @@ pub(super) struct Adapter {
     pub(super) seats: Arc<Seats>,
     /// Whether read-only opens may be passed through to the storage.
     pub(super) passthrough: bool,
-    /// Whether what bypasses the mount is told of and invalidated.
-    pub(super) covered: Covered,
 }
 
 impl Adapter {
     pub(super) fn caller(&self, req: &Request) -> Arc<Caller> {
         self.vfs.caller(req.pid(), req.uid(), req.gid())
-    }
-}
-
-impl Adapter {
-    /// How long the kernel may believe what it is told of an entry.
-    pub(super) fn lifetime(&self, attr: &fuser::FileAttr) -> std::time::Duration {
-        lifetime(attr, (self.covered)())
     }
 }
 
@@ -64,14 +54,8 @@ impl Filesystem for Adapter {
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         self.seats.take();
-        match self.vfs.lookup(parent.0, name) {
-            // A missing name is remembered too: it saves the lookup before each create.
-            Err(error) if errno(&error).code() == libc::ENOENT && !is_control(parent.0) => {
-                let missing = missing();
-                reply.entry(&self.lifetime(&missing), &missing, Generation(0));
-            }
-            result => entry!(self, reply, result),
-        }
+        // A missing name is not remembered: what comes there behind the mount must be seen at once.
+        entry!(reply, self.vfs.lookup(parent.0, name));
     }
 
     fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
@@ -81,7 +65,7 @@ impl Filesystem for Adapter {
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
         answer!(reply, self.vfs.getattr(ino.0), found => {
             let attr = convert::attr(&found);
-            reply.attr(&self.lifetime(&attr), &attr);
+            reply.attr(&lifetime(&attr), &attr);
         });
     }
 
@@ -117,7 +101,7 @@ impl Filesystem for Adapter {
             .setattr(ino.0, &set, fh.map(|fh| fh.0), &self.caller(req));
         answer!(reply, done, found => {
             let attr = convert::attr(&found);
-            reply.attr(&self.lifetime(&attr), &attr);
+            reply.attr(&lifetime(&attr), &attr);
         });
     }
 
@@ -144,7 +128,6 @@ impl Filesystem for Adapter {
             caller: &caller,
         };
         entry!(
-            self,
             reply,
             self.vfs.mknod(
                 &new,
@@ -165,7 +148,6 @@ impl Filesystem for Adapter {
     ) {
         let caller = self.caller(req);
         entry!(
-            self,
             reply,
             self.vfs.mkdir(&NewEntry {
                 dir: parent.0,
@@ -194,7 +176,6 @@ impl Filesystem for Adapter {
         reply: ReplyEntry,
     ) {
         entry!(
-            self,
             reply,
             self.vfs
                 .symlink(parent.0, name, target.as_os_str(), &self.caller(req))
@@ -239,7 +220,6 @@ impl Filesystem for Adapter {
         reply: ReplyEntry,
     ) {
         entry!(
-            self,
             reply,
             self.vfs
                 .link(ino.0, newparent.0, newname, &self.caller(req))

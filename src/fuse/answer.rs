@@ -6,21 +6,18 @@ use fuser::{Errno, FileAttr, INodeNo, ReplyXattr};
 
 use crate::vfs::is_control;
 
-/// How long the kernel may believe a name, also a missing one, or attributes. Changes through the mount it knows at
-/// once; what bypasses the mount it sees after this long.
-const LIFETIME: Duration = Duration::from_secs(1);
-/// The same while the watcher sees every directory: what bypasses the mount is then invalidated when it is found.
-const LIFETIME_COVERED: Duration = Duration::from_secs(3600);
+/// How long the kernel may believe a name or attributes. Changes through the mount it knows at once, and attributes are
+/// told to be stale when a change behind the mount is found; a name that went there is believed at most this long
+/// (why names are not told: `invalidate`). A longer time would save one lookup of a name in use each second.
+pub(super) const LIFETIME: Duration = Duration::from_secs(1);
 
-/// How long the kernel may believe what it is told of an entry, `covered` as above. A write may take the set-id bits of a file away, and the
+/// How long the kernel may believe what it is told of an entry. A write may take the set-id bits of a file away, and the
 /// kernel leaves that to us without asking what came of it: such a file is asked for each time.
-pub(super) fn lifetime(attr: &FileAttr, covered: bool) -> Duration {
+pub(super) fn lifetime(attr: &FileAttr) -> Duration {
     const SET_ID: u16 = 0o6000;
     let set_id = attr.kind == fuser::FileType::RegularFile && attr.perm & SET_ID != 0;
     if set_id || is_control(attr.ino.0) {
         Duration::ZERO
-    } else if covered {
-        LIFETIME_COVERED
     } else {
         LIFETIME
     }
@@ -38,10 +35,10 @@ macro_rules! answer {
 
 /// Answers with an entry.
 macro_rules! entry {
-    ($fs:ident, $reply:ident, $result:expr) => {
+    ($reply:ident, $result:expr) => {
         $crate::fuse::answer::answer!($reply, $result, found => {
             let attr = crate::fuse::convert::attr(&found);
-            $reply.entry(&$fs.lifetime(&attr), &attr, fuser::Generation(found.generation));
+            $reply.entry(&crate::fuse::answer::lifetime(&attr), &attr, fuser::Generation(found.generation));
         })
     };
 }

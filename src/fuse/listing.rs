@@ -3,7 +3,7 @@
 use fuser::{FileAttr, Generation, INodeNo, ReplyDirectoryPlus};
 
 use super::adapter::Adapter;
-use super::answer::{answer, missing};
+use super::answer::{answer, lifetime, missing};
 use super::convert;
 
 /// readdir with the attributes of each name, looked up for the kernel.
@@ -32,7 +32,7 @@ pub(super) fn with_attributes(fs: &Adapter, fh: u64, offset: u64, mut reply: Rep
             attr.ino,
             name.next,
             &name.name,
-            &fs.lifetime(&attr),
+            &lifetime(&attr),
             &attr,
             Generation(generation),
         );

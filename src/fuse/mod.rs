@@ -21,4 +21,4 @@ mod workers;
 
 pub use attach::{AttachError, Options};
 pub use invalidate::Invalidator;
-pub use session::{Covered, Served, Session};
+pub use session::{Served, Session};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fuser::{FileHandle, FopenFlags, Generation, ReplyCreate, ReplyOpen};
 
 use super::adapter::Adapter;
-use super::answer::answer;
+use super::answer::{answer, lifetime};
 use super::convert;
 use crate::event::Caller;
 use crate::vfs::{NewEntry, OpenHow, is_control};
@@ -15,7 +15,7 @@ use crate::vfs::{NewEntry, OpenHow, is_control};
 pub(super) fn create(fs: &Adapter, new: &NewEntry<'_>, how: OpenHow, reply: ReplyCreate) {
     answer!(reply, fs.vfs.create(new, how), (found, opened) => {
         let attr = convert::attr(&found);
-        let ttl = fs.lifetime(&attr);
+        let ttl = lifetime(&attr);
         let (generation, fh) = (Generation(found.generation), FileHandle(opened.fh));
         if how.writable() {
             let direct = FopenFlags::FOPEN_DIRECT_IO;

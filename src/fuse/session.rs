@@ -23,15 +23,12 @@ pub struct Session {
     mountpoint: PathBuf,
 }
 
-/// Says whether everything that bypasses the mount is told of, and so invalidated.
-pub type Covered = Box<dyn Fn() -> bool + Send + Sync>;
-
 /// How a session ended.
 pub type Served = io::Result<()>;
 
 impl Session {
     /// Mounts `vfs`. With `over_dead`, a dead mount lies at the mount point and is replaced without ever opening what
-    /// it covers. `covered` is asked with each answer whether the kernel may believe it for long.
+    /// it covers.
     ///
     /// # Errors
     /// [`AttachError`].
@@ -40,7 +37,6 @@ impl Session {
         options: &Options,
         passthrough: bool,
         over_dead: bool,
-        covered: Covered,
     ) -> Result<Session, AttachError> {
         let parking = Parking::start().map_err(AttachError::Device)?;
         let hook = Arc::clone(&parking);
@@ -56,7 +52,6 @@ impl Session {
             modes: Arc::new(IoModes::default()),
             seats,
             passthrough,
-            covered,
         };
         let mut config = fuser::Config::default();
         config.n_threads = Some(threads);

@@ -184,7 +184,7 @@ impl Recorder {
         let seq = self.note(&event)?;
         let kept = state.hash.filter(|_| !content);
         catalog.set(&State::of(&attr, hash.or(kept), seq));
-        tracked.tell(stale_entry(tracked, key, content));
+        tracked.tell(stale_entry(tracked, key, content && !state.tells(&attr)));
         Ok(None)
     }
 }

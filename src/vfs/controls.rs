@@ -8,6 +8,7 @@ use crate::backing::{Attr, FileType, Identity, Time};
 use crate::control::Entry;
 use crate::event::{Caller, Seq};
 
+use super::consumers;
 use super::handles::Handle;
 use super::{Error, Found, Result, Vfs};
 
@@ -20,7 +21,7 @@ const SINCE_FROM: u64 = CONTROL_FROM | 1 << 62;
 /// The furthest position that has a number.
 const SINCE_MAX: u64 = (1 << 62) - 1;
 /// Entries with a number of their own.
-const FIXED: [Entry; 8] = [
+const FIXED: [Entry; 9] = [
     Entry::Root,
     Entry::Events,
     Entry::SinceDir,
@@ -29,6 +30,7 @@ const FIXED: [Entry; 8] = [
     Entry::Status,
     Entry::Metrics,
     Entry::Help,
+    Entry::ConsumersDir,
 ];
 
 /// Whether `id` belongs to the control directory.
@@ -37,17 +39,21 @@ pub fn is_control(id: u64) -> bool {
     id >= CONTROL_FROM
 }
 
-fn id_of(entry: Entry) -> u64 {
+pub(super) fn id_of(entry: Entry) -> u64 {
     match entry {
+        Entry::Consumer(_) | Entry::ConsumerFile(..) => CONTROL_FROM | consumers::id_of(entry),
         // No position past 2^62 can come up: all of them are the one that lies ahead of everything.
         Entry::Since(seq) => SINCE_FROM | seq.0.min(SINCE_MAX),
         fixed => CONTROL_FROM + FIXED.iter().position(|e| *e == fixed).unwrap_or(0) as u64,
     }
 }
 
-fn entry_of(id: u64) -> Result<Entry> {
+pub(super) fn entry_of(id: u64) -> Result<Entry> {
     if id >= SINCE_FROM {
         return Ok(Entry::Since(Seq(id & !SINCE_FROM)));
+    }
+    if let Some(entry) = consumers::entry_of(id & !CONTROL_FROM) {
+        return Ok(entry);
     }
     let at = usize::try_from(id - CONTROL_FROM).unwrap_or(usize::MAX);
     FIXED
@@ -64,7 +70,9 @@ impl Vfs {
 
     /// The control entry `id`.
     pub(super) fn control_attr(&self, id: u64) -> Result<Found> {
-        Ok(self.control_found(entry_of(id)?))
+        let entry = entry_of(id)?;
+        self.consumer_lives(entry)?;
+        Ok(self.control_found(entry))
     }
 
     /// `name` in the control directory `id`.
@@ -75,14 +83,14 @@ impl Vfs {
 
     /// `name` in the control directory `entry`.
     pub(super) fn control_child(&self, entry: Entry, name: &OsStr) -> Option<Found> {
-        let child = entry.child(name.as_bytes())?;
+        let child = self.control.child(entry, name.as_bytes())?;
         Some(self.control_found(child))
     }
 
     /// Names in the control directory `entry`, with their numbers and types.
-    pub(super) fn control_names(entry: Entry) -> Vec<(&'static str, u64, FileType)> {
-        entry
-            .children()
+    pub(super) fn control_names(&self, entry: Entry) -> Vec<(String, u64, FileType)> {
+        self.control
+            .children(entry)
             .into_iter()
             .map(|(name, child)| (name, id_of(child), kind_of(child)))
             .collect()
@@ -95,11 +103,13 @@ impl Vfs {
 
     /// Opens the control file `id`.
     pub(super) fn control_open(&self, id: u64, caller: &Arc<Caller>) -> Result<u64> {
-        let stream = self.control.open(entry_of(id)?, Arc::clone(caller))?;
+        let entry = entry_of(id)?;
+        self.consumer_lives(entry)?;
+        let stream = self.control.open(entry, Arc::clone(caller))?;
         Ok(self.handles.insert(Handle::Control(Arc::new(stream))))
     }
 
-    fn control_found(&self, entry: Entry) -> Found {
+    pub(super) fn control_found(&self, entry: Entry) -> Found {
         let now = crate::event::Timestamp::now().0;
         let time = Time {
             secs: (now / 1_000_000_000).cast_signed(),

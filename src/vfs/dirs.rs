@@ -7,7 +7,6 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::backing::{self, DirReader, FileType};
-use crate::control::Entry;
 use crate::recorder::Located;
 
 use super::handles::{Handle, OpenDir};
@@ -71,7 +70,7 @@ impl Vfs {
                 Ok(())
             }
             Handle::ControlDir(entry) => {
-                list_control(entry, position, take);
+                list_control(self.control_names(entry), position, take);
                 Ok(())
             }
             Handle::File(_) | Handle::Control(_) => Err(Error::BadHandle),
@@ -93,12 +92,16 @@ impl Vfs {
     }
 }
 
-fn list_control(entry: Entry, position: u64, mut take: impl FnMut(ListedName) -> bool) {
+fn list_control(
+    names: Vec<(String, u64, FileType)>,
+    position: u64,
+    mut take: impl FnMut(ListedName) -> bool,
+) {
     let dots = [
-        (".", ROOT, FileType::Directory),
-        ("..", ROOT, FileType::Directory),
+        (".".to_owned(), ROOT, FileType::Directory),
+        ("..".to_owned(), ROOT, FileType::Directory),
     ];
-    let names = dots.into_iter().chain(Vfs::control_names(entry));
+    let names = dots.into_iter().chain(names);
     for (at, (name, ino, kind)) in names
         .enumerate()
         .skip(usize::try_from(position).unwrap_or(usize::MAX))

@@ -147,6 +147,9 @@ impl Vfs {
     /// # Errors
     /// As mkdir(2); EPERM for the reserved name.
     pub fn mkdir(&self, new: &NewEntry<'_>) -> Result<Found> {
+        if is_control(new.dir) {
+            return self.consumer_mkdir(new.dir, new.name);
+        }
         let dir = self.dir_to_change(new.dir, new.name)?;
         let change = Mkdir {
             dir: &*dir,
@@ -221,6 +224,9 @@ impl Vfs {
         directory: bool,
         caller: &Arc<Caller>,
     ) -> Result<()> {
+        if directory && is_control(dir) {
+            return self.consumer_rmdir(dir, name);
+        }
         let dir = self.dir_to_change(dir, name)?;
         let attr = backing::lookup(dir.descriptor()?.as_fd(), name)?;
         self.nodes.going(&attr);

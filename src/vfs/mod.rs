@@ -4,6 +4,7 @@
 //! answers go back as values.
 
 mod attributes;
+mod consumers;
 mod controls;
 mod dirs;
 mod entries;

@@ -75,25 +75,6 @@ fn an_oversized_request_is_refused() {
 }
 
 #[test]
-fn views_and_formats_of_later_versions_are_said_to_be_unavailable() {
-    let case = Case::new();
-    let mount = case.mount();
-    let mut control = Control::open(&mount);
-    for request in [
-        r#"{"events":{"view":"documents"}}"#,
-        r#"{"events":{"format":"inotify"}}"#,
-    ] {
-        assert_eq!(
-            control.refused(request.as_bytes())["code"],
-            "unavailable",
-            "{request}"
-        );
-    }
-    let plain = br#"{"events":{"view":"raw","format":"native"}}"#;
-    assert_eq!(control.write(plain), Ok(()));
-}
-
-#[test]
 fn random_bytes_never_hurt() {
     let case = Case::new();
     let mount = case.mount();

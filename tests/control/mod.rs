@@ -1,5 +1,6 @@
 //! The control directory: files to read, a file to follow, requests and their replies.
 
+mod consumers;
 mod files;
 mod follow;
 mod hostile;

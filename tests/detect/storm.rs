@@ -47,7 +47,8 @@ fn worker(root: &std::path::Path, own: &str, count: u32) -> Command {
 
 #[test]
 fn afterwards_the_log_is_the_disk_and_nobody_is_mistaken_for_another() {
-    const COUNT: u32 = 400;
+    // 2400 makes it twenty thousand changes behind the mount.
+    let count = std::env::var("HIPPOFS_STORM").map_or(400, |text| text.parse().expect("a number"));
     let case = Case::new();
     let mount = case.mount();
     covered(&mount);
@@ -57,8 +58,8 @@ fn afterwards_the_log_is_the_disk_and_nobody_is_mistaken_for_another() {
     let mut running = Vec::new();
     for n in 0..4 {
         let (bypass, session) = (format!("bypass{n}"), format!("session{n}"));
-        running.push(process::start(&mut worker(&case.storage(), &bypass, COUNT)));
-        running.push(process::start(&mut worker(mount.root(), &session, COUNT)));
+        running.push(process::start(&mut worker(&case.storage(), &bypass, count)));
+        running.push(process::start(&mut worker(mount.root(), &session, count)));
     }
     for done in running {
         done.finish().success();

@@ -202,6 +202,8 @@ fn config(target: &Target, named: &MountOptions, fs_options: Vec<String>) -> Con
             segment_bytes: named.segment_bytes.unwrap_or(defaults.segment_bytes),
             retain_bytes: named.retain_bytes.unwrap_or(defaults.retain_bytes),
             retain_age: named.retain_age.unwrap_or(defaults.retain_age),
+            retain_max: named.retain_max.unwrap_or(defaults.retain_max),
+            held_after: None,
             sync_interval: named.sync_interval.unwrap_or(defaults.sync_interval),
         },
         detect: detect::Options {

@@ -107,6 +107,7 @@ pub(super) fn merge(long: MountOptions, short: MountOptions) -> MountOptions {
         segment_bytes: long.segment_bytes.or(short.segment_bytes),
         retain_bytes: long.retain_bytes.or(short.retain_bytes),
         retain_age: long.retain_age.or(short.retain_age),
+        retain_max: long.retain_max.or(short.retain_max),
         passthrough: long.passthrough || short.passthrough,
         watch: long.watch.or(short.watch),
         scan_interval: long.scan_interval.or(short.scan_interval),
@@ -212,6 +213,10 @@ pub(super) fn to_args(options: &MountOptions) -> Vec<OsString> {
     push("poll-interval", options.poll_interval.as_ref().map(time));
     push("retain-age", options.retain_age.as_ref().map(time));
     push(
+        "retain-max",
+        options.retain_max.map(|n| n.to_string().into()),
+    );
+    push(
         "segment-bytes",
         options.segment_bytes.map(|n| n.to_string().into()),
     );
@@ -238,6 +243,7 @@ mod tests {
             ("segment-bytes", "1M"),
             ("retain-bytes", "2G"),
             ("retain-age", "3d"),
+            ("retain-max", "3x"),
             ("watch", "poll"),
             ("scan-interval", "7s"),
             ("poll-interval", "300ms"),

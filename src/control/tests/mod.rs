@@ -1,5 +1,6 @@
 //! The control directory on a real log in a temporary directory, driven as a kernel adapter drives it.
 
+mod consumers;
 mod replies;
 mod requests;
 mod selection;
@@ -62,6 +63,7 @@ impl Bench {
                 retain_bytes: 1 << 30,
                 retain_age: Duration::from_secs(60),
             },
+            consumers: std::sync::OnceLock::new(),
             detection: std::sync::OnceLock::new(),
         };
         Bench {

@@ -56,9 +56,6 @@ fn what_is_no_request_is_refused_by_kind() {
             &[
                 "{\"versions\":{\"path\":\"a\"}}",
                 "{\"restore\":{\"path\":\"a\",\"at\":1}}",
-                "{\"events\":{\"view\":\"documents\"}}",
-                "{\"events\":{\"format\":\"inotify\"}}",
-                "{\"events\":{\"debounce_ms\":1}}",
             ],
         ),
         (

@@ -100,6 +100,12 @@ impl State {
         self.identity == attr.identity && self.kind() == attr.kind
     }
 
+    /// Whether size or time tell that the content may have changed.
+    #[must_use]
+    pub fn tells(&self, attr: &Attr) -> bool {
+        self.size != attr.size || self.mtime != attr.mtime
+    }
+
     /// How the disk differs. A directory's times and size follow what happens in it and are not compared.
     #[must_use]
     pub fn difference(&self, attr: &Attr) -> Difference {
@@ -121,7 +127,7 @@ impl State {
             };
         }
         Difference {
-            content: self.size != attr.size || self.mtime != attr.mtime,
+            content: self.tells(attr),
             attributes,
             touched: self.ctime != attr.ctime || self.nlink != attr.nlink,
         }

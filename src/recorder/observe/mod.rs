@@ -76,9 +76,9 @@ pub struct Stale {
     pub parent: u64,
     /// Name in it.
     pub name: Vec<u8>,
-    /// The entry whose attributes (and, with `content`, data) changed; `None` when only the name did.
+    /// The entry that changed; `None` when only the name did.
     pub ino: Option<u64>,
-    /// Whether its data changed.
+    /// Whether its data changed without size or time telling so.
     pub content: bool,
     /// Whether the name came, went, or stands for another entry now; else only the entry changed.
     pub entry: bool,

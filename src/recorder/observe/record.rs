@@ -100,7 +100,7 @@ impl Finding<'_> {
             parent: self.dir,
             name: self.name.to_vec(),
             ino: Some(key),
-            content,
+            content: content && !state.tells(attr),
             entry: false,
         });
         Ok(())
@@ -115,19 +115,10 @@ impl Finding<'_> {
         let catalog = &self.tracked.catalog;
         let linked = catalog.state(catalog.key_of(&attr.identity));
         let linked = linked.filter(|_| sight.elsewhere == Elsewhere::Linked);
-        // A further name changes nothing of the content: a change of content is told first, by a name it had.
-        let changed = linked.filter(|state| state.difference(attr).content);
-        if let Some(state) = changed {
-            let key = catalog.key_of(&attr.identity);
-            if let Some((dir, name)) = catalog.places(key).into_iter().next() {
-                let other = Finding {
-                    dir,
-                    name: &name,
-                    ..*self
-                };
-                other.modified((key, &state), attr, (true, sight.hash), observed)?;
-            }
+        if let Some(state) = &linked {
+            self.changed_elsewhere(state, attr, sight.hash, &mut *observed)?;
         }
+        // A further name changes nothing of the content.
         let same = linked.filter(|state| !state.difference(attr).content);
         let hash = sight.hash.or(same.and_then(|state| state.hash));
         let event = Event {
@@ -143,6 +134,29 @@ impl Finding<'_> {
         }
         observed.found += 1;
         observed.invalidate.push(self.stale_name(None));
+        Ok(())
+    }
+
+    /// What changed of an entry besides its getting a further name here is told of a name it had before.
+    fn changed_elsewhere(
+        &self,
+        state: &State,
+        attr: &Attr,
+        hash: Option<Hash>,
+        observed: &mut Observed,
+    ) -> Result<(), RecordError> {
+        let catalog = &self.tracked.catalog;
+        let key = catalog.key_of(&attr.identity);
+        let difference = state.difference(attr);
+        let place = catalog.places(key).into_iter().next();
+        if let Some((dir, name)) = place.filter(|_| difference.content || difference.attributes) {
+            let there = Finding {
+                dir,
+                name: &name,
+                ..*self
+            };
+            there.modified((key, state), attr, (difference.content, hash), observed)?;
+        }
         Ok(())
     }
 
