@@ -5,12 +5,15 @@ use std::fs;
 use super::{covered, found_since, reconcile};
 use crate::support::case::Case;
 
+/// Directories in which five changes each are made: a thousand in all.
+const DIRECTORIES: usize = 200;
+
 #[test]
 fn changes_while_the_daemon_was_down_are_found_with_renames_as_renames() {
     let case = Case::new();
     let mount = case.mount();
     covered(&mount);
-    for n in 0..50 {
+    for n in 0..DIRECTORIES {
         fs::create_dir(mount.path(format!("d{n}"))).unwrap();
         for file in ["edit", "gone", "name", "stay"] {
             fs::write(mount.path(format!("d{n}/{file}")), format!("{file}{n}")).unwrap();
@@ -19,7 +22,7 @@ fn changes_while_the_daemon_was_down_are_found_with_renames_as_renames() {
     let head = mount.head();
     mount.unmount();
     let at = |name: String| case.storage().join(name);
-    for n in 0..50 {
+    for n in 0..DIRECTORIES {
         fs::write(at(format!("d{n}/edit")), "edited while it was down").unwrap();
         fs::remove_file(at(format!("d{n}/gone"))).unwrap();
         fs::rename(at(format!("d{n}/name")), at(format!("d{n}/new name"))).unwrap();
@@ -35,12 +38,12 @@ fn changes_while_the_daemon_was_down_are_found_with_renames_as_renames() {
             .filter(|brief| brief.starts_with(start))
             .count()
     };
-    assert_eq!(count("moved scan d"), 50, "{found:?}");
-    assert_eq!(count("moved scan e"), 50, "{found:?}");
-    assert_eq!(count("modified scan e"), 50, "{found:?}");
-    assert_eq!(count("created scan e"), 50, "{found:?}");
-    assert_eq!(count("deleted scan e"), 50, "{found:?}");
-    assert_eq!(found.len(), 250, "{found:?}");
+    assert_eq!(count("moved scan d"), DIRECTORIES, "{found:?}");
+    assert_eq!(count("moved scan e"), DIRECTORIES, "{found:?}");
+    assert_eq!(count("modified scan e"), DIRECTORIES, "{found:?}");
+    assert_eq!(count("created scan e"), DIRECTORIES, "{found:?}");
+    assert_eq!(count("deleted scan e"), DIRECTORIES, "{found:?}");
+    assert_eq!(found.len(), 5 * DIRECTORIES, "{found:?}");
     assert_eq!(mount.status()["missed_events"], 0);
     assert_eq!(reconcile(&mount, "", true)["found"], 0);
 }
