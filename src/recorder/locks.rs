@@ -43,13 +43,21 @@ impl Scope {
 pub(super) struct Locks {
     tree: RwLock<()>,
     stripes: [Mutex<()>; STRIPES],
+    /// For who bears an inode number: taken after the stripes by an observer, for what it saw, and by a change that
+    /// has just made an entry, whose number nobody could name before. A number is reused at once, so without it an
+    /// observer could put the entry that bore it last in the place of the new one.
+    bearers: [Mutex<()>; STRIPES],
 }
+
+/// Held until dropped.
+pub(super) type Bearers<'a> = [Option<MutexGuard<'a, ()>>; KEYS_MAX];
 
 impl Default for Locks {
     fn default() -> Locks {
         Locks {
             tree: RwLock::new(()),
             stripes: std::array::from_fn(|_| Mutex::new(())),
+            bearers: std::array::from_fn(|_| Mutex::new(())),
         }
     }
 }
@@ -66,6 +74,11 @@ pub(super) enum Held<'a> {
 }
 
 impl Locks {
+    /// Keeps the numbers `keys` from getting another bearer in the catalog. Taken last of all locks but the log's.
+    pub(super) fn bearers(&self, keys: [Option<u64>; KEYS_MAX]) -> Bearers<'_> {
+        take(&self.bearers, keys)
+    }
+
     /// Takes what `scope` names: the tree, then the stripes in rising order and each once, so that no two changes
     /// can wait for each other.
     pub(super) fn hold(&self, scope: &Scope) -> Held<'_> {
@@ -75,21 +88,27 @@ impl Locks {
             };
         }
         let tree = self.tree.read();
-        let mut wanted = scope.keys.map(|key| key.map_or(STRIPES, stripe_of));
-        wanted.sort_unstable();
-        let mut stripes = [const { None }; KEYS_MAX];
-        let mut before = STRIPES;
-        for (slot, stripe) in stripes.iter_mut().zip(wanted) {
-            if stripe != before && stripe != STRIPES {
-                *slot = Some(self.stripes[stripe].lock());
-            }
-            before = stripe;
-        }
+        let stripes = take(&self.stripes, scope.keys);
         Held::Shared {
             _stripes: stripes,
             _tree: tree,
         }
     }
+}
+
+/// The stripes of `keys`, in rising order and each once.
+fn take(stripes: &[Mutex<()>; STRIPES], keys: [Option<u64>; KEYS_MAX]) -> Bearers<'_> {
+    let mut wanted = keys.map(|key| key.map_or(STRIPES, stripe_of));
+    wanted.sort_unstable();
+    let mut taken = [const { None }; KEYS_MAX];
+    let mut before = STRIPES;
+    for (slot, stripe) in taken.iter_mut().zip(wanted) {
+        if stripe != before && stripe != STRIPES {
+            *slot = Some(stripes[stripe].lock());
+        }
+        before = stripe;
+    }
+    taken
 }
 
 /// Inode numbers of neighbours are neighbours; a multiplication spreads them.

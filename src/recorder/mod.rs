@@ -15,7 +15,7 @@
 //! `gap` event. A log that cannot take the line in 4 (a broken disk) latches: the call fails, every later one is
 //! refused in 2, and the log says with a `gap` what happened when it works again.
 //!
-//! Lock order: tree, then stripes in rising order (`locks`), then the log's own lock or one table of the catalog.
+//! Lock order: tree, then stripes in rising order, then bearers of inode numbers in rising order (`locks`), then the log's own lock or one table of the catalog.
 //! Nothing else is taken under either.
 
 mod callers;
@@ -196,6 +196,7 @@ impl Recorder {
             .map_err(RecordError::Refused)?;
 
         let done = change.perform()?;
+        let bearer = self.locks.bearers([change.made(&done), None, None, None]);
 
         let mut event = change.describe(&done);
         event.caller = Some(Arc::clone(caller));
@@ -208,7 +209,7 @@ impl Recorder {
             change.follow(&done, seq, &tracked.catalog);
         }
         settle(&done);
-        drop(held);
+        drop((bearer, held));
 
         self.health.recorded(event.source);
         self.health.took(op, started.elapsed());

@@ -109,6 +109,10 @@ impl Change for Create<'_> {
         })
     }
 
+    fn made(&self, done: &Made) -> Option<u64> {
+        Some(done.attr.identity.ino)
+    }
+
     fn describe(&self, done: &Made) -> Event {
         Event {
             handle: Some(self.handle),
@@ -164,6 +168,10 @@ impl Change for Mknod<'_> {
         })
     }
 
+    fn made(&self, done: &Made) -> Option<u64> {
+        Some(done.attr.identity.ino)
+    }
+
     fn describe(&self, done: &Made) -> Event {
         made(Op::Mknod, self.dir, self.name, &done.attr)
     }
@@ -210,6 +218,10 @@ impl Change for Mkdir<'_> {
             attr: backing::lookup(dir.as_fd(), self.name)?,
             file: None,
         })
+    }
+
+    fn made(&self, done: &Made) -> Option<u64> {
+        Some(done.attr.identity.ino)
     }
 
     fn describe(&self, done: &Made) -> Event {
@@ -263,6 +275,10 @@ impl Change for Symlink<'_> {
             attr: backing::lookup(dir.as_fd(), self.name)?,
             file: None,
         })
+    }
+
+    fn made(&self, done: &Made) -> Option<u64> {
+        Some(done.attr.identity.ino)
     }
 
     fn describe(&self, done: &Made) -> Event {

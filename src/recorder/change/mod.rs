@@ -42,6 +42,10 @@ pub trait Change {
     /// # Errors
     /// The storage's answer; then nothing has changed.
     fn perform(&mut self) -> Result<Self::Done, Errno>;
+    /// Inode number of the entry it made, which nobody could name before.
+    fn made(&self, _done: &Self::Done) -> Option<u64> {
+        None
+    }
     /// Its event, without the caller.
     fn describe(&self, done: &Self::Done) -> Event;
     /// What it destroyed.

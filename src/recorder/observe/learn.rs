@@ -31,7 +31,9 @@ impl Recorder {
             if name == "." || name == ".." {
                 continue;
             }
-            let _held = self.locks.hold(&Scope::of(&[place.lock_key(), *ino]));
+            let scope = Scope::of(&[place.lock_key(), *ino]);
+            let _held = self.locks.hold(&scope);
+            let _bearers = self.locks.bearers(scope.keys);
             if tracked.learn_name((dir, at.as_fd()), name, *ino)? {
                 adopted.learnt += 1;
             } else {

@@ -158,7 +158,9 @@ impl Recorder {
                 continue;
             };
             let state = tracked.catalog.state(dir).ok_or(Errno::STALE)?;
-            let _held = self.locks.hold(&scope(tracked, &state, &sight));
+            let scope = scope(tracked, &state, &sight);
+            let _held = self.locks.hold(&scope);
+            let _bearers = self.locks.bearers(scope.keys);
             if !tracked.sees_again(at, name, &sight)? {
                 continue;
             }
