@@ -114,7 +114,12 @@ impl Session {
     /// # Errors
     /// When the connection to the kernel breaks.
     pub fn run(self) -> Served {
-        self.session.run()
+        match self.session.run() {
+            // The kernel's word for a connection that was ended while requests were under way, as a forced unmount
+            // does: the mount is gone, which is what was wanted.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(()),
+            ended => ended,
+        }
     }
 
     /// Takes the mount off; with `busy_too` even while someone uses it, who then keeps what is open until the daemon

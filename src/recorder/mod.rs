@@ -76,6 +76,8 @@ pub struct Recorder {
     locks: locks::Locks,
     next_handle: AtomicU64,
     tracked: Option<Tracked>,
+    /// One checkpoint at a time: all are written under the same name before they take the place of the last.
+    saving: parking_lot::Mutex<()>,
 }
 
 impl Recorder {
@@ -91,6 +93,7 @@ impl Recorder {
             locks: locks::Locks::default(),
             next_handle,
             tracked: None,
+            saving: parking_lot::Mutex::default(),
         }
     }
 
@@ -129,6 +132,7 @@ impl Recorder {
         let Some(tracked) = &self.tracked else {
             return Ok(self.log.head());
         };
+        let _one = self.saving.lock();
         let mut tries = 0..SAVES_MAX;
         loop {
             let seq = self.log.head();
