@@ -51,9 +51,11 @@
 
 pub mod backing;
 pub mod cli;
+pub mod content;
 pub mod control;
 pub mod daemon;
 pub mod detect;
+pub mod disk;
 pub mod event;
 pub mod event_log;
 pub mod fuse;

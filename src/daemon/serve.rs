@@ -1,6 +1,6 @@
 //! The composition root: start order, stop order.
 //!
-//! Start: store and its lock, log and what its recovery found, recorder with its catalog, control, detection,
+//! Start: store and its lock, log and what its recovery found, stored contents, recorder with its catalog, control, detection,
 //! filesystem, mount, ready. Stop: the mount goes first, so that nobody begins anything; then detection, the catalog's
 //! checkpoint, and the log, which is made durable and closed; the lock goes with the process. A panic anywhere ends the process at once: recovery is the ordinary start.
 
@@ -13,10 +13,12 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::store::Store;
-use super::{Config, DaemonError, Stop, holders, mounts, service, shelf, tracking};
+use super::{Config, DaemonError, Stop, contents, holders, mounts, service, shelf, tracking};
+use crate::content::Content;
 use crate::control::{Control, Facts};
+use crate::disk::DirStorage;
 use crate::event::Seq;
-use crate::event_log::{DirStorage, EventLog};
+use crate::event_log::EventLog;
 use crate::fuse::{AttachError, Options, Session};
 use crate::recorder::Recorder;
 use crate::vfs::Vfs;
@@ -59,8 +61,9 @@ pub fn serve(
     let consumers = shelf::consumers(&store)?;
     let mut config = config;
     config.log.held_after = consumers.held_after();
-    let (log, recorder) = open_log(&config, &store, storage_dir.as_fd())?;
+    let (log, content, recorder) = open_log(&config, &store, storage_dir.as_fd())?;
     let control = Control::new(Arc::clone(&recorder), facts(&config, &store));
+    control.serve_content(content.clone());
     control.serve_consumers(consumers);
     let detect = tracking::detect(&config, &store, storage_dir.as_fd(), &recorder, &control)?;
     let storage_failed = |errno: crate::backing::Errno| DaemonError::Storage {
@@ -104,6 +107,9 @@ pub fn serve(
     detect.stop();
     tracking::save(&recorder, store.dir.as_fd());
     let closed = log.close();
+    if let Err(error) = content.close() {
+        log::warn!("the contents could not be closed in order: {error}");
+    }
     ended.map_err(|source| DaemonError::Mount {
         path: config.mountpoint.clone(),
         source,
@@ -128,7 +134,7 @@ fn open_log(
     config: &Config,
     store: &Store,
     storage: BorrowedFd<'_>,
-) -> Result<(EventLog, Arc<Recorder>), DaemonError> {
+) -> Result<(EventLog, Content, Arc<Recorder>), DaemonError> {
     let failed = |source| DaemonError::Log {
         path: store.log_path.clone(),
         source,
@@ -142,7 +148,9 @@ fn open_log(
     for note in &recovery.notes {
         log::warn!("{note}");
     }
-    let recorder = tracking::recorder(&log, store, storage)?;
+    let content = contents::open(config, store, &log)?;
+    let keep = config.keep.map(|options| (content.clone(), options));
+    let recorder = tracking::recorder(&log, store, storage, keep)?;
     for gap in &recovery.gaps {
         // A full disk keeps the gap from being said now; the storage is refused too until there is room.
         recorder.note(gap).map_err(|error| DaemonError::State {
@@ -151,7 +159,7 @@ fn open_log(
             hint: "make room on the disk of the log",
         })?;
     }
-    Ok((log, recorder))
+    Ok((log, content, recorder))
 }
 
 fn facts(config: &Config, store: &Store) -> Facts {

@@ -59,6 +59,7 @@ pub use options::{
 };
 pub use reader::{Chunk, Reader};
 pub use recovery::Recovery;
+pub use retention::Companion;
 pub use room::{Purpose, Reservation};
 pub use storage::{DirStorage, Storage, StoredFile};
 pub use verify::{VerifyReport, verify};

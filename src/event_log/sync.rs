@@ -69,6 +69,13 @@ impl Shared {
         let names_dirty = std::mem::take(&mut state.names_dirty);
         drop(state);
 
+        // What the events up to this head name must not be lost where they are not.
+        if let Some(companion) = self.companion.get()
+            && let Err(source) = companion.sync()
+        {
+            self.state.lock().names_dirty |= names_dirty;
+            return Err(LogError::io("sync of the content")(source));
+        }
         let result = self.sync_files(&sealed, &*active, names_dirty);
         let mut state = self.state.lock();
         match result {

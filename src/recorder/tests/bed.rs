@@ -173,6 +173,7 @@ impl Bed {
             data: text.as_bytes(),
             via_mmap: false,
             drop_set_id: None,
+            before: None,
         };
         self.recorder.apply(change, &caller(), |_| {}).map(drop)
     }

@@ -1,0 +1,2 @@
+//! stub
+pub use crate::event_log::{DirStorage, Storage};
