@@ -46,7 +46,7 @@ pub enum Command {
     Events(EventsArgs),
     /// Scan for changes that bypassed the mount, wait, and print what was found
     Reconcile(ReconcileArgs),
-    /// Check every line of the log, mounted or not
+    /// Check every line of the log and every stored content, mounted or not
     Verify(VerifyArgs),
     /// Print a completion script
     Completions(CompletionsArgs),

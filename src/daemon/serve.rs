@@ -18,7 +18,7 @@ use crate::content::Content;
 use crate::control::{Control, Facts};
 use crate::disk::DirStorage;
 use crate::event::Seq;
-use crate::event_log::EventLog;
+use crate::event_log::{EventLog, LogError};
 use crate::fuse::{AttachError, Options, Session};
 use crate::recorder::Recorder;
 use crate::vfs::Vfs;
@@ -65,7 +65,13 @@ pub fn serve(
     let control = Control::new(Arc::clone(&recorder), facts(&config, &store));
     control.serve_content(content.clone());
     control.serve_consumers(consumers);
-    let detect = tracking::detect(&config, &store, storage_dir.as_fd(), &recorder, &control)?;
+    let detect = tracking::detect(
+        &config,
+        &store,
+        storage_dir.as_fd(),
+        &recorder,
+        (&control, &content),
+    )?;
     let storage_failed = |errno: crate::backing::Errno| DaemonError::Storage {
         path: config.storage.clone(),
         why: io::Error::from(errno).to_string(),
@@ -92,12 +98,7 @@ pub fn serve(
         "recording {} at seq {head}",
         config.storage.display()
     ));
-    let watched = log.clone();
-    // Asking goes through the log's locks: a daemon that is stuck there does not answer, and is not fed.
-    let alive = move || watched.stats().segments > 0;
-    service::feed_watchdog(stop.clone(), alive)
-        .map_err(DaemonError::io("watchdog", "see the system's limits"))?;
-
+    feed_watchdog(&stop, log.clone())?;
     tracking::keep_catalog(&recorder, &detect, &store, &stop)
         .map_err(DaemonError::io("catalog", "see the system's limits"))?;
 
@@ -106,10 +107,7 @@ pub fn serve(
     stop.request();
     detect.stop();
     tracking::save(&recorder, store.dir.as_fd());
-    let closed = log.close();
-    if let Err(error) = content.close() {
-        log::warn!("the contents could not be closed in order: {error}");
-    }
+    let closed = close(&log, &content);
     ended.map_err(|source| DaemonError::Mount {
         path: config.mountpoint.clone(),
         source,
@@ -119,6 +117,22 @@ pub fn serve(
         path: store.log_path.clone(),
         source,
     })
+}
+
+/// Asking goes through the log's locks: a daemon that is stuck there does not answer, and is not fed.
+fn feed_watchdog(stop: &Stop, log: EventLog) -> Result<(), DaemonError> {
+    let alive = move || log.stats().segments > 0;
+    service::feed_watchdog(stop.clone(), alive)
+        .map_err(DaemonError::io("watchdog", "see the system's limits"))
+}
+
+/// The log first: closing it makes the contents durable before the events that name them.
+fn close(log: &EventLog, content: &Content) -> Result<(), LogError> {
+    let closed = log.close();
+    if let Err(error) = content.close() {
+        log::warn!("the contents could not be closed in order: {error}");
+    }
+    closed
 }
 
 /// A panic in any thread ends the process: half a daemon would answer half the requests.

@@ -66,13 +66,17 @@ pub(super) fn detect(
     store: &Store,
     storage: BorrowedFd<'_>,
     recorder: &Arc<Recorder>,
-    control: &Control,
+    (control, content): (&Control, &Content),
 ) -> Result<Detect, DaemonError> {
     let failed = || DaemonError::io("detection", "see the system's limits");
     let dir = store.dir.try_clone().map_err(failed())?;
     let detect =
         Detect::start(Arc::clone(recorder), storage, dir, config.detect).map_err(failed())?;
-    control.detect_with(Arc::new(Desk::new(detect.clone(), recorder.log().clone())));
+    control.detect_with(Arc::new(Desk::new(
+        detect.clone(),
+        recorder.log().clone(),
+        content.clone(),
+    )));
     if !detect.wait_first_scan(FIRST_SCAN_WAIT) {
         log::info!("the first scan goes on while the mount is in use");
     }

@@ -13,10 +13,10 @@ use super::reader::Reader;
 use super::recovery::{self, Opened, Recovery, is_blank};
 use super::room::{Purpose, Reservation};
 use super::segment::{CLEAN_NAME, SPARE_NAME};
-use super::storage::Storage;
 use super::sync::SyncState;
 use super::wake::Wake;
 use super::writer::{Shared, Spare, State};
+use crate::disk::Storage;
 use crate::event::{Seq, Timestamp};
 
 /// An open log. Clones are handles of the same one.

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Condvar, Mutex};
 
 use super::error::LogError;
-use super::storage::StoredFile;
 use super::writer::{Cause, Sealed, Shared};
+use crate::disk::StoredFile;
 use crate::event::Seq;
 
 /// How far the log is durable, and whether somebody is at it.

@@ -14,9 +14,9 @@ use super::index::Entry;
 use super::options::Options;
 use super::retention::Companion;
 use super::segment::{Map, Run, Segment};
-use super::storage::{Storage, StoredFile, write_all_at};
 use super::sync::SyncState;
 use super::wake::Wake;
+use crate::disk::{Storage, StoredFile, write_all_at};
 use crate::event::{Seq, Timestamp, line};
 
 /// Everything the handles of one open log share.
