@@ -19,7 +19,9 @@
 //! | rank | module | what it is for |
 //! |---|---|---|
 //! | 0 | [`event`], [`health`] | what happened, as a value and as a line; counters |
+//! | 0 | [`disk`] | the files of the state directory, and the fault seam |
 //! | 1 | [`event_log`] | where it is kept: segments, the serial point, recovery, readers |
+//! | 1 | [`content`] | every version of every file: packs addressed by hash |
 //! | 1 | [`backing`] | the storage by descriptor: system calls, no policy |
 //! | 2 | [`recorder`] | the one road to the log: each change performed and recorded as one |
 //! | 3 | [`detect`] | what bypasses the mount: watcher, scan, and the comparison of disk and catalog |
@@ -29,14 +31,14 @@
 //! | 6 | [`daemon`] | start, serve, stop, die, restart |
 //! | 7 | [`cli`] | arguments and what people read |
 //!
-//! A module uses modules of lower rank only. The stored versions of files (`content`, rank 1) have their place in this
-//! order and are not here yet.
+//! A module uses modules of lower rank only.
 //!
 //! # Lock order
 //!
 //! 1. the recorder's tree lock, then its stripes in rising order;
 //! 2. the node table, then one node; a node's lock is never held while another node is asked;
-//! 3. the log's own lock: nothing else is taken under it.
+//! 3. the contents' locks, in the order of [`content`], and after them the log's own lock: nothing else is taken under
+//!    either.
 //!
 //! Handle and I/O-mode tables, the catalog's tables, the parking and the callers are leaves: nothing is called while they are held.
 //!
@@ -47,13 +49,16 @@
 //! - No path of the own mount is ever opened by the daemon: it would wait for itself.
 //! - No `unsafe` outside `backing/sys.rs`.
 //! - No kernel-facing thread waits for an event, a disk flush or another session. One exception is known: a read or
-//!   write that the storage itself makes slow holds the thread it arrived on.
+//!   write that the storage itself makes slow holds the thread it arrived on. Contents up to 64 KiB are kept there; larger
+//!   ones by a thread that may wait, with the reply.
 
 pub mod backing;
 pub mod cli;
+pub mod content;
 pub mod control;
 pub mod daemon;
 pub mod detect;
+pub mod disk;
 pub mod event;
 pub mod event_log;
 pub mod fuse;

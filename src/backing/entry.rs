@@ -142,3 +142,12 @@ pub fn rename(
 pub fn exchange(from: (BorrowedFd<'_>, &OsStr), to: (BorrowedFd<'_>, &OsStr)) -> Result<(), Errno> {
     rename(from, to, RenameFlags::EXCHANGE)
 }
+
+/// Opens a new file in `dir` that has no name yet; [`link`] gives it one.
+///
+/// # Errors
+/// As openat(2) with `O_TMPFILE`.
+pub fn create_unnamed(dir: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, ".", flags, Mode::RUSR | Mode::WUSR)
+}

@@ -15,8 +15,8 @@ pub use attr::{Attr, Identity, Time};
 pub use caller::{AsCaller, Writer, own_mask};
 pub use directory::{DirEntry, DirReader};
 pub use entry::{
-    create, exchange, exists, link, lookup, mkdir, mknod, open_entry, open_handle, rename, rmdir,
-    symlink, unlink,
+    create, create_unnamed, exchange, exists, link, lookup, mkdir, mknod, open_entry, open_handle,
+    rename, rmdir, symlink, unlink,
 };
 pub use object::{
     NewTime, Times, XattrFlags, append_at, attr_of, copy_range, drop_set_id, fallocate,

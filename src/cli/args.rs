@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::values::{self, Place};
 use crate::detect::Watch;
 use crate::event::{EventType, Op, Source};
+use crate::recorder::Capture;
 
 /// A filesystem that records every change to a directory, in order, and loses none.
 ///
@@ -45,7 +46,7 @@ pub enum Command {
     Events(EventsArgs),
     /// Scan for changes that bypassed the mount, wait, and print what was found
     Reconcile(ReconcileArgs),
-    /// Check every line of the log, mounted or not
+    /// Check every line of the log and every stored content, mounted or not
     Verify(VerifyArgs),
     /// Print a completion script
     Completions(CompletionsArgs),
@@ -118,6 +119,13 @@ pub struct MountOptions {
     /// 100x [default: 2x]
     #[arg(long, value_name = "TIMES", value_parser = values::retain_max)]
     pub retain_max: Option<u32>,
+    /// Which contents can be read back: none; close, every version that was closed after writing and whatever is
+    /// deleted or overwritten; write, also every state between [default: close]
+    #[arg(long, value_name = "WHAT", value_parser = values::capture)]
+    pub capture: Option<Capture>,
+    /// Largest content that is kept, up to 64M; of a larger one only the hash is [default: 8M]
+    #[arg(long, value_name = "SIZE", value_parser = values::capture_max)]
+    pub capture_max: Option<u64>,
     /// Let the kernel read files that are only read straight from the storage, at native speed; a read-only mount always
     /// does. While a file is read so, a shared writable mapping made by another session goes past the mount and has no
     /// event: without this option there is no such way past it

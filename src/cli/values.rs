@@ -9,6 +9,7 @@ use crate::daemon::config;
 use crate::detect::{self, Watch};
 use crate::event::{EventType, Op, Source, Timestamp};
 use crate::event_log;
+use crate::recorder::{Capture, OBJECT_BYTES_MAX_MAX};
 
 /// Bytes: a number, and K, M, G or T for powers of 1024, also as `KiB` or `KB`.
 ///
@@ -166,6 +167,23 @@ pub fn scan_interval(text: &str) -> Result<Duration, String> {
 pub fn watch(text: &str) -> Result<Watch, String> {
     let known = Watch::ALL.into_iter().find(|watch| watch.word() == text);
     known.ok_or_else(|| format!("`{text}` is not one of auto, native, poll, off"))
+}
+
+/// `--capture`.
+///
+/// # Errors
+/// Not one of the words.
+pub fn capture(text: &str) -> Result<Capture, String> {
+    let known = Capture::ALL.into_iter().find(|what| what.word() == text);
+    known.ok_or_else(|| format!("`{text}` is not one of none, close, write"))
+}
+
+/// `--capture-max`.
+///
+/// # Errors
+/// Not a size, or out of range.
+pub fn capture_max(text: &str) -> Result<u64, String> {
+    within(bytes(text)?, 1, OBJECT_BYTES_MAX_MAX, |n| size(*n))
 }
 
 fn within<T: PartialOrd>(

@@ -1,18 +1,21 @@
-//! `hippofs verify`: is every line whole and is none missing. A mounted log is read through the mount, since its last
+//! `hippofs verify`: is every line whole and is none missing, and is every stored content what its hash says. A mounted log is read through the mount, since its last
 //! segment is being written; an unmounted one is read from its files, which also shows damage that readers are spared.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufReader, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::content;
 use crate::daemon::mounts;
+use crate::disk::DirStorage;
 use crate::event::Seq;
 use crate::event::line::{LineError, check, seq_of};
-use crate::event_log::{self, DirStorage};
+use crate::event_log;
 
 use super::args::VerifyArgs;
 use super::client::Root;
@@ -35,6 +38,8 @@ struct Report {
     problem_count: u64,
     /// Holes that the log itself has said; they are no new damage.
     known: Vec<String>,
+    /// Stored contents, where they were looked at.
+    objects: Option<u64>,
 }
 
 impl Report {
@@ -44,12 +49,30 @@ impl Report {
             self.problems.push_back(text);
         }
     }
+
+    /// Problems of contents, of which only the first were told one by one.
+    fn content_problems(&mut self, told: impl Iterator<Item = String>, count: u64) {
+        let before = self.problem_count;
+        told.for_each(|problem| self.problem(format!("content: {problem}")));
+        self.problem_count = self.problem_count.max(before + count);
+    }
 }
 
 pub(super) fn run(args: &VerifyArgs) -> Result<Exit, CliError> {
     let report = match mounted(args)? {
-        Some(root) => verify_mounted(&root)?,
-        None => verify_files(&log_dir(args)?)?,
+        Some(root) => {
+            let mut report = verify_mounted(&root)?;
+            ask_for_content(&root, &mut report)?;
+            report
+        }
+        None => {
+            let log = log_dir(args)?;
+            let mut report = verify_files(&log)?;
+            if let Some(state) = log.parent() {
+                verify_content(state, &mut report)?;
+            }
+            report
+        }
     };
     print(&report).map_err(CliError::output)?;
     Ok(if report.problem_count == 0 {
@@ -102,9 +125,7 @@ fn verify_files(log: &Path) -> Result<Report, CliError> {
             "be root or the owner; see that its disk is well",
         )
     };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = rustix::fs::open(log, flags, Mode::empty())
-        .map_err(|error| failed(&io::Error::from(error)))?;
+    let dir = open_dir(log).map_err(|error| failed(&error))?;
     let found = event_log::verify(&DirStorage::new(dir)).map_err(|error| failed(&error))?;
     let mut report = Report {
         events: found.events,
@@ -117,6 +138,50 @@ fn verify_files(log: &Path) -> Result<Report, CliError> {
     }
     report.known = found.known;
     Ok(report)
+}
+
+/// Lets the daemon check its contents: nobody else gets at them while it is mounted.
+fn ask_for_content(root: &Root, report: &mut Report) -> Result<(), CliError> {
+    let mut answer = Value::Null;
+    root.control()?.ask(&json!({"verify": {}}), |line| {
+        answer = serde_json::from_slice(line).unwrap_or_default();
+        Ok(())
+    })?;
+    let Some(objects) = answer["objects"].as_u64() else {
+        report.problem(format!("the contents cannot be checked: {answer}"));
+        return Ok(());
+    };
+    report.objects = Some(objects);
+    let problems = answer["problems"].as_array().into_iter().flatten();
+    report.content_problems(
+        problems.map(|problem| problem.as_str().unwrap_or_default().to_owned()),
+        answer["problem_count"].as_u64().unwrap_or_default(),
+    );
+    Ok(())
+}
+
+fn open_dir(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// Checks every stored content; a state without any is well.
+fn verify_content(state: &Path, report: &mut Report) -> Result<(), CliError> {
+    let dir = match open_dir(&state.join("content")) {
+        Ok(dir) => dir,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            report.problem(format!("the contents cannot be read: {error}"));
+            return Ok(());
+        }
+    };
+    let found = content::verify(&DirStorage::open_readonly(dir)).map_err(|error| {
+        let hint = "be root or the owner; see that its disk is well";
+        CliError::failed("content", error.to_string(), hint)
+    })?;
+    report.objects = Some(found.objects);
+    report.content_problems(found.problems.into_iter(), found.problem_count);
+    Ok(())
 }
 
 fn verify_mounted(root: &Root) -> Result<Report, CliError> {
@@ -193,7 +258,11 @@ fn print(report: &Report) -> io::Result<()> {
         1 => "1 problem".to_string(),
         count => format!("{count} problems"),
     };
-    writeln!(out, "{} events{range}: {verdict}", report.events)?;
+    let objects = match report.objects {
+        Some(objects) => format!(", {objects} contents"),
+        None => String::new(),
+    };
+    writeln!(out, "{} events{range}{objects}: {verdict}", report.events)?;
     out.flush()
 }
 

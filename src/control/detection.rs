@@ -17,6 +17,8 @@ pub trait Detection: Send + Sync {
     fn sync(&self) -> Arc<Promise>;
     /// Begins a scan of `path`, relative to the storage's root, with `full` of all content.
     fn reconcile(&self, path: &str, full: bool) -> Arc<Promise>;
+    /// Begins to compare every stored content with its hash.
+    fn verify(&self) -> Arc<Promise>;
 }
 
 /// One moment's figures of detection.

@@ -46,6 +46,7 @@ pub(super) fn text(shared: &Shared) -> String {
     detection(&mut page, &numbers);
     page.gauge("log_segments", "Segments of the log.", numbers.segments);
     page.gauge("log_bytes", "Bytes of the log.", numbers.log_bytes);
+    contents(&mut page, &numbers);
     page.gauge(
         "open_files",
         "Files open through the mount.",
@@ -70,6 +71,25 @@ pub(super) fn text(shared: &Shared) -> String {
         format!("{:.3}", numbers.uptime_s),
     );
     page.0
+}
+
+/// What can be read back.
+fn contents(page: &mut Page, numbers: &Numbers) {
+    page.gauge(
+        "content_objects",
+        "Contents that can be read back.",
+        numbers.content.objects,
+    );
+    page.gauge(
+        "content_bytes",
+        "Bytes of stored contents.",
+        numbers.content.bytes,
+    );
+    page.gauge(
+        "content_degraded",
+        "1 while new contents cannot be kept.",
+        u8::from(numbers.content_failure.is_some()),
+    );
 }
 
 /// Where each durable consumer stands.

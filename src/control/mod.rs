@@ -31,6 +31,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::content::Content;
 use crate::event::{Caller, Mark, Seq};
 use crate::event_log::EventLog;
 use crate::health::Health;
@@ -78,6 +79,7 @@ struct Shared {
     facts: Facts,
     consumers: OnceLock<Consumers>,
     detection: OnceLock<Arc<dyn Detection>>,
+    content: OnceLock<Content>,
 }
 
 impl Control {
@@ -91,10 +93,16 @@ impl Control {
             facts,
             consumers: OnceLock::new(),
             detection: OnceLock::new(),
+            content: OnceLock::new(),
         };
         Control {
             shared: Arc::new(shared),
         }
+    }
+
+    /// Lets past contents be read from `content`; once.
+    pub fn serve_content(&self, content: Content) {
+        let _ = self.shared.content.set(content);
     }
 
     /// Lets requests and figures about changes behind the mount go to `detection`; once.

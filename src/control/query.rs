@@ -37,7 +37,7 @@ const WORD_BYTES_MAX: usize = 128;
 /// Longest path in bytes that can be asked for: the system's own limit.
 const PATH_BYTES_MAX: usize = 4096;
 
-const REQUESTS: &str = "write one of {\"events\":{}}, {\"status\":{}}, {\"sync\":{}}, {\"reconcile\":{\"path\":\"...\"}}, {\"mark\":{\"text\":\"...\"}}, {\"take\":{\"consumer\":\"NAME\"}}, {\"help\":{}}; .hippofs/help describes them";
+const REQUESTS: &str = "write one of {\"events\":{}}, {\"status\":{}}, {\"sync\":{}}, {\"reconcile\":{\"path\":\"...\"}}, {\"verify\":{}}, {\"mark\":{\"text\":\"...\"}}, {\"take\":{\"consumer\":\"NAME\"}}, {\"help\":{}}; .hippofs/help describes them";
 const EVENTS_FIELDS: [&str; 18] = [
     "path",
     "uuid",
@@ -78,6 +78,8 @@ pub(super) enum Request {
         /// Whether all content is read.
         full: bool,
     },
+    /// Every stored content compared with its hash.
+    Verify,
     /// A note into the log.
     Mark(Mark),
     /// The description of the control directory.
@@ -157,6 +159,7 @@ fn request(name: &str, body: &Value, text: Option<&str>) -> Result<Request, Reje
         "events" => events(body, text.unwrap_or_default()).map(|q| Request::Events(Box::new(q))),
         "status" => Fields::new("status", body, &[]).map(|_| Request::Status),
         "sync" => Fields::new("sync", body, &[]).map(|_| Request::Sync),
+        "verify" => Fields::new("verify", body, &[]).map(|_| Request::Verify),
         "help" => Fields::new("help", body, &[]).map(|_| Request::Help),
         "mark" => mark(body).map(Request::Mark),
         "take" => take(body).map(Request::Take),

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::content::{Content, ContentStats};
 use crate::event::{Op, Seq, Source, Timestamp};
 use crate::event_log::Failure;
 use crate::health::Latency;
@@ -20,6 +21,10 @@ pub(super) struct Numbers {
     pub(super) by_source: Vec<(Source, u64)>,
     pub(super) segments: u64,
     pub(super) log_bytes: u64,
+    /// Contents that can be read back.
+    pub(super) content: ContentStats,
+    /// Why new contents are not kept.
+    pub(super) content_failure: Option<String>,
     pub(super) open_files: u64,
     /// Operations that happened since the daemon's start.
     pub(super) latency: Vec<(Op, Latency)>,
@@ -47,6 +52,8 @@ impl Numbers {
                 .collect(),
             segments: stats.segments,
             log_bytes: stats.bytes,
+            content: shared.content.get().map(Content::stats).unwrap_or_default(),
+            content_failure: shared.content.get().and_then(Content::failure),
             open_files: health.open_files(),
             latency: Op::ALL
                 .iter()
@@ -97,10 +104,11 @@ pub(super) fn json(shared: &Shared) -> String {
 fn render(facts: &Facts, numbers: &Numbers) -> String {
     let mut status = identity(facts);
     status.insert("state".into(), json!("ok"));
-    if let Some(failure) = &numbers.failure {
+    let log = numbers.failure.as_ref();
+    let log = log.map(|failure| format!("{} (since {})", failure.detail, failure.since));
+    if let Some(reason) = log.as_ref().or(numbers.content_failure.as_ref()) {
         status.insert("state".into(), json!("degraded"));
-        let reason = json!(format!("{} (since {})", failure.detail, failure.since));
-        status.insert("reason".into(), reason);
+        status.insert("reason".into(), json!(reason));
     }
     let counters = json!({
         "head": numbers.head.0,
@@ -115,7 +123,7 @@ fn render(facts: &Facts, numbers: &Numbers) -> String {
         "scan": scan(numbers.detection.as_ref()),
         "detection_latency_us": numbers.detection.as_ref().and_then(|d| d.latency).map(|latency| percentiles(&latency)),
         "log": {"segments": numbers.segments, "bytes": numbers.log_bytes},
-        "content": {"objects": 0, "bytes": 0},
+        "content": {"objects": numbers.content.objects, "bytes": numbers.content.bytes},
         "consumers": numbers.consumers.iter().map(ConsumerFigures::json).collect::<Vec<_>>(),
         "open_files": numbers.open_files,
         "latency_us": latency(numbers),
@@ -222,6 +230,8 @@ mod tests {
             by_source: vec![(Source::Mount, 2)],
             segments: 1,
             log_bytes: 10,
+            content: ContentStats::default(),
+            content_failure: None,
             open_files: 0,
             latency: Vec::new(),
             uptime_s: 0.5,

@@ -13,7 +13,7 @@ use crate::event::{Caller, Mark};
 use super::answer::{Answer, Step};
 use super::consumers::{Batch, Consumer, ConsumerFile, ConsumerId, Take, TakeQuery};
 use super::copy::LogCopy;
-use super::detection::Promise;
+use super::detection::{Detection, Promise};
 use super::documents::{DocumentsAnswer, events_only};
 use super::error::{ControlError, Reject};
 use super::query::{EventsQuery, REQUEST_BYTES_MAX, Request, too_long};
@@ -219,7 +219,10 @@ impl Stream {
             Request::Status => Ok(State::text(status::json(&self.shared))),
             Request::Help => Ok(State::text(help::text())),
             Request::Sync => self.sync(),
-            Request::Reconcile { path, full } => self.reconcile(&path, full),
+            Request::Reconcile { path, full } => {
+                self.begin(|detection| detection.reconcile(&path, full))
+            }
+            Request::Verify => self.begin(|detection| detection.verify()),
             Request::Mark(mark) => self.mark(mark),
             Request::Take(query) => self.take(&query),
         }
@@ -265,9 +268,13 @@ impl Stream {
         Ok(State::fed(Feed::Take(Box::new(take))))
     }
 
-    fn reconcile(&self, path: &str, full: bool) -> Result<State, (Reject, ControlError)> {
+    /// Begins work that is answered later.
+    fn begin(
+        &self,
+        work: impl FnOnce(&dyn Detection) -> Arc<Promise>,
+    ) -> Result<State, (Reject, ControlError)> {
         match self.shared.detection.get() {
-            Some(detection) => Ok(State::promise(detection.reconcile(path, full))),
+            Some(detection) => Ok(State::promise(work(&**detection))),
             None => Err(refused(Reject::new(
                 "unavailable",
                 "nothing watches this storage",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::detect;
 use crate::event_log;
+use crate::recorder::KeepOptions;
 
 /// Shortest `--sync-interval`: as the log has it; below it the disk would only be busy.
 pub const SYNC_INTERVAL_MIN: Duration = Duration::from_millis(10);
@@ -38,6 +39,8 @@ pub struct Config {
     pub read_only: bool,
     /// Segment size, retention and sync interval of the log.
     pub log: event_log::Options,
+    /// What is kept of contents; `None` keeps nothing new.
+    pub keep: Option<KeepOptions>,
     /// How changes behind the mount are found.
     pub detect: detect::Options,
     /// Generic mount flags: `nodev`, `nosuid`, `noexec`, `noatime` and their kin.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use serde_json::json;
 
+use crate::content::Content;
 use crate::control::{Detection, DetectionFigures, Failed, Promise, ScanFigures};
 use crate::detect::{Detect, ReconcileError, Scanned};
 use crate::event_log::EventLog;
@@ -17,14 +18,16 @@ const UNDER_WAY_MAX: usize = 64;
 pub(super) struct Desk {
     pub(super) detect: Detect,
     pub(super) log: EventLog,
+    content: Content,
     under_way: Arc<AtomicUsize>,
 }
 
 impl Desk {
-    pub(super) fn new(detect: Detect, log: EventLog) -> Desk {
+    pub(super) fn new(detect: Detect, log: EventLog, content: Content) -> Desk {
         Desk {
             detect,
             log,
+            content,
             under_way: Arc::default(),
         }
     }
@@ -106,6 +109,23 @@ impl Detection for Desk {
                 Err(error @ ReconcileError::Ended) => Err(failed("ended", error, "mount it again")),
             },
         )
+    }
+
+    fn verify(&self) -> Arc<Promise> {
+        let content = self.content.clone();
+        self.begin(move |_, log| {
+            let found = content
+                .verify()
+                .map_err(|error| failed("content", error, "see the disk"))?;
+            let report = json!({
+                "objects": found.objects,
+                "bytes": found.bytes,
+                "problem_count": found.problem_count,
+                "problems": found.problems,
+                "head": log.head().0,
+            });
+            Ok(format!("{report}\n"))
+        })
     }
 }
 

@@ -7,6 +7,7 @@ pub mod config;
 pub mod error;
 pub mod stop;
 
+mod contents;
 mod detection;
 mod shelf;
 mod tracking;

@@ -1,6 +1,6 @@
 //! The composition root: start order, stop order.
 //!
-//! Start: store and its lock, log and what its recovery found, recorder with its catalog, control, detection,
+//! Start: store and its lock, log and what its recovery found, stored contents, recorder with its catalog, control, detection,
 //! filesystem, mount, ready. Stop: the mount goes first, so that nobody begins anything; then detection, the catalog's
 //! checkpoint, and the log, which is made durable and closed; the lock goes with the process. A panic anywhere ends the process at once: recovery is the ordinary start.
 
@@ -13,10 +13,12 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::store::Store;
-use super::{Config, DaemonError, Stop, holders, mounts, service, shelf, tracking};
+use super::{Config, DaemonError, Stop, contents, holders, mounts, service, shelf, tracking};
+use crate::content::Content;
 use crate::control::{Control, Facts};
+use crate::disk::DirStorage;
 use crate::event::Seq;
-use crate::event_log::{DirStorage, EventLog};
+use crate::event_log::{EventLog, LogError};
 use crate::fuse::{AttachError, Options, Session};
 use crate::recorder::Recorder;
 use crate::vfs::Vfs;
@@ -59,10 +61,17 @@ pub fn serve(
     let consumers = shelf::consumers(&store)?;
     let mut config = config;
     config.log.held_after = consumers.held_after();
-    let (log, recorder) = open_log(&config, &store, storage_dir.as_fd())?;
+    let (log, content, recorder) = open_log(&config, &store, storage_dir.as_fd())?;
     let control = Control::new(Arc::clone(&recorder), facts(&config, &store));
+    control.serve_content(content.clone());
     control.serve_consumers(consumers);
-    let detect = tracking::detect(&config, &store, storage_dir.as_fd(), &recorder, &control)?;
+    let detect = tracking::detect(
+        &config,
+        &store,
+        storage_dir.as_fd(),
+        &recorder,
+        (&control, &content),
+    )?;
     let storage_failed = |errno: crate::backing::Errno| DaemonError::Storage {
         path: config.storage.clone(),
         why: io::Error::from(errno).to_string(),
@@ -89,12 +98,7 @@ pub fn serve(
         "recording {} at seq {head}",
         config.storage.display()
     ));
-    let watched = log.clone();
-    // Asking goes through the log's locks: a daemon that is stuck there does not answer, and is not fed.
-    let alive = move || watched.stats().segments > 0;
-    service::feed_watchdog(stop.clone(), alive)
-        .map_err(DaemonError::io("watchdog", "see the system's limits"))?;
-
+    feed_watchdog(&stop, log.clone())?;
     tracking::keep_catalog(&recorder, &detect, &store, &stop)
         .map_err(DaemonError::io("catalog", "see the system's limits"))?;
 
@@ -103,7 +107,7 @@ pub fn serve(
     stop.request();
     detect.stop();
     tracking::save(&recorder, store.dir.as_fd());
-    let closed = log.close();
+    let closed = close(&log, &content);
     ended.map_err(|source| DaemonError::Mount {
         path: config.mountpoint.clone(),
         source,
@@ -113,6 +117,22 @@ pub fn serve(
         path: store.log_path.clone(),
         source,
     })
+}
+
+/// Asking goes through the log's locks: a daemon that is stuck there does not answer, and is not fed.
+fn feed_watchdog(stop: &Stop, log: EventLog) -> Result<(), DaemonError> {
+    let alive = move || log.stats().segments > 0;
+    service::feed_watchdog(stop.clone(), alive)
+        .map_err(DaemonError::io("watchdog", "see the system's limits"))
+}
+
+/// The log first: closing it makes the contents durable before the events that name them.
+fn close(log: &EventLog, content: &Content) -> Result<(), LogError> {
+    let closed = log.close();
+    if let Err(error) = content.close() {
+        log::warn!("the contents could not be closed in order: {error}");
+    }
+    closed
 }
 
 /// A panic in any thread ends the process: half a daemon would answer half the requests.
@@ -128,7 +148,7 @@ fn open_log(
     config: &Config,
     store: &Store,
     storage: BorrowedFd<'_>,
-) -> Result<(EventLog, Arc<Recorder>), DaemonError> {
+) -> Result<(EventLog, Content, Arc<Recorder>), DaemonError> {
     let failed = |source| DaemonError::Log {
         path: store.log_path.clone(),
         source,
@@ -142,7 +162,9 @@ fn open_log(
     for note in &recovery.notes {
         log::warn!("{note}");
     }
-    let recorder = tracking::recorder(&log, store, storage)?;
+    let content = contents::open(config, store, &log)?;
+    let keep = config.keep.map(|options| (content.clone(), options));
+    let recorder = tracking::recorder(&log, store, storage, keep)?;
     for gap in &recovery.gaps {
         // A full disk keeps the gap from being said now; the storage is refused too until there is room.
         recorder.note(gap).map_err(|error| DaemonError::State {
@@ -151,7 +173,7 @@ fn open_log(
             hint: "make room on the disk of the log",
         })?;
     }
-    Ok((log, recorder))
+    Ok((log, content, recorder))
 }
 
 fn facts(config: &Config, store: &Store) -> Facts {

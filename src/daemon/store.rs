@@ -22,6 +22,8 @@ const STORE_FILE: &str = "store.json";
 const LOCK_FILE: &str = "lock";
 /// Directory of the durable consumers.
 const CONSUMERS_DIR: &str = "consumers";
+/// Directory of the stored contents.
+const CONTENT_DIR: &str = "content";
 /// Directory of the log.
 const LOG_DIR: &str = "log";
 /// How long another daemon may take to end after its mount has gone, before the storage counts as served.
@@ -41,6 +43,8 @@ pub struct Store {
     pub log_dir: OwnedFd,
     /// The directory of its durable consumers.
     pub consumers_dir: OwnedFd,
+    /// The directory of its stored contents.
+    pub content_dir: OwnedFd,
     /// Where the log is, for messages.
     pub log_path: PathBuf,
     _lock: OwnedFd,
@@ -76,11 +80,14 @@ impl Store {
             directory(dir, OsStr::new(LOG_DIR)).map_err(|errno| failed(&log_path, errno))?;
         let consumers_dir = directory(dir, OsStr::new(CONSUMERS_DIR))
             .map_err(|errno| failed(&at(CONSUMERS_DIR), errno))?;
+        let content_dir = directory(dir, OsStr::new(CONTENT_DIR))
+            .map_err(|errno| failed(&at(CONTENT_DIR), errno))?;
         Ok(Store {
             id,
             dir: state_dir,
             log_dir,
             consumers_dir,
+            content_dir,
             log_path,
             _lock: lock,
         })

@@ -10,12 +10,13 @@ use super::detection::Desk;
 use super::store::Store;
 use super::{Config, DaemonError, Stop};
 use crate::backing;
+use crate::content::Content;
 use crate::control::Control;
 use crate::detect::Detect;
 use crate::event_log::EventLog;
 use crate::fuse::Session;
 use crate::health::Health;
-use crate::recorder::{Catalog, Recorder};
+use crate::recorder::{Catalog, KeepOptions, Recorder};
 use crate::vfs::CONTROL_NAME;
 
 /// How long the mount waits for the first scan, so that a small storage is watched completely from its first moment
@@ -32,6 +33,7 @@ pub(super) fn recorder(
     log: &EventLog,
     store: &Store,
     storage: BorrowedFd<'_>,
+    keep: Option<(Content, KeepOptions)>,
 ) -> Result<Arc<Recorder>, DaemonError> {
     let hint = "see the disk and the limit on open files";
     let failed = |errno: backing::Errno| DaemonError::io("catalog", hint)(errno.into());
@@ -48,12 +50,11 @@ pub(super) fn recorder(
         .map_err(DaemonError::io("catalog", hint))?;
     let (catalog, storage) = (Arc::new(start.catalog), Arc::new(storage));
     let health = Arc::new(Health::default());
-    Ok(Arc::new(Recorder::with_catalog(
-        log.clone(),
-        health,
-        catalog,
-        storage,
-    )))
+    let recorder = Recorder::with_catalog(log.clone(), health, catalog, storage);
+    Ok(Arc::new(match keep {
+        Some((content, options)) => recorder.keeping(content, options),
+        None => recorder,
+    }))
 }
 
 /// Detection at work before the mount is in its place.
@@ -65,13 +66,17 @@ pub(super) fn detect(
     store: &Store,
     storage: BorrowedFd<'_>,
     recorder: &Arc<Recorder>,
-    control: &Control,
+    (control, content): (&Control, &Content),
 ) -> Result<Detect, DaemonError> {
     let failed = || DaemonError::io("detection", "see the system's limits");
     let dir = store.dir.try_clone().map_err(failed())?;
     let detect =
         Detect::start(Arc::clone(recorder), storage, dir, config.detect).map_err(failed())?;
-    control.detect_with(Arc::new(Desk::new(detect.clone(), recorder.log().clone())));
+    control.detect_with(Arc::new(Desk::new(
+        detect.clone(),
+        recorder.log().clone(),
+        content.clone(),
+    )));
     if !detect.wait_first_scan(FIRST_SCAN_WAIT) {
         log::info!("the first scan goes on while the mount is in use");
     }

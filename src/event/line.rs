@@ -7,7 +7,7 @@
 use base64::Engine as _;
 use std::fmt::Write as _;
 
-use super::{Event, HASH_BYTES, Replaced, Seq, Timestamp, uuid_of};
+use super::{Access, Event, HASH_BYTES, Replaced, Seq, Timestamp, uuid_of};
 
 const SEQ_KEY: &[u8] = b"{\"seq\":";
 const CRC_KEY: &[u8] = b",\"crc\":\"";
@@ -17,7 +17,7 @@ const TRAILER_BYTES: usize = CRC_KEY.len() + 8 + 2;
 pub const FRAME_BYTES_MAX: usize = 7 + 20 + 13 + 30 + 1 + TRAILER_BYTES + 1;
 /// Body bytes of an event besides its paths, texts and names: keys, words, twenty digits for each number
 /// and sixty-four for each hash.
-const BODY_FIXED_BYTES: usize = 1280;
+const BODY_FIXED_BYTES: usize = 1664;
 /// Growth of one byte of a path or text: `\u0000` escapes take six, the base64 twin under two.
 const ESCAPE_GROWTH: usize = 8;
 
@@ -101,10 +101,20 @@ fn numbers(event: &Event, fields: &mut Fields<'_>) {
     for (key, hash) in [
         ("blake3", &event.blake3),
         ("prev_blake3", &event.prev_blake3),
+        ("data_blake3", &event.data_blake3),
     ] {
         if let Some(hash) = hash {
             fields.hash(key, hash);
         }
+    }
+    if let Some(missing) = event.content_missing {
+        fields.word("content_missing", missing.word());
+    }
+    if let Some(access) = &event.access {
+        fields.access(access);
+    }
+    if let Some(at) = event.restored_from {
+        fields.number("restored_from", at.0);
     }
     if let Some(replaced) = &event.replaced {
         fields.replaced(replaced);
@@ -264,10 +274,12 @@ impl Fields<'_> {
 
     /// A hash, in lower-case hexadecimal digits.
     fn hash(&mut self, key: &str, hash: &[u8; HASH_BYTES]) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         self.key(key);
         self.out.push('"');
         for byte in hash {
-            let _ = write!(self.out, "{byte:02x}");
+            self.out.push(DIGITS[usize::from(byte >> 4)].into());
+            self.out.push(DIGITS[usize::from(byte & 15)].into());
         }
         self.out.push('"');
     }
@@ -284,7 +296,17 @@ impl Fields<'_> {
         if let Some(hash) = &replaced.blake3 {
             fields.hash("blake3", hash);
         }
+        if let Some(access) = &replaced.access {
+            fields.access(access);
+        }
         self.out.push('}');
+    }
+
+    /// Permission bits as a number, owner and group as a pair.
+    fn access(&mut self, access: &Access) {
+        self.number("mode", access.mode.into());
+        self.key("owner");
+        let _ = write!(self.out, "[{},{}]", access.uid, access.gid);
     }
 
     /// A path; when it is not UTF-8, lossy in `key` and exact in `twin`.
@@ -339,7 +361,7 @@ impl std::fmt::Write for FixedText {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Caller, EventType, Mark, Op, Source};
+    use super::super::{Caller, EventType, Mark, MissingContent, Op, Source};
     use super::*;
     use proptest::prelude::*;
 
@@ -364,6 +386,11 @@ mod tests {
             session: Some(comm.clone()),
             comm,
         };
+        let access = Some(Access {
+            mode: 0o7777,
+            uid: u32::MAX,
+            gid: u32::MAX,
+        });
         Event {
             src_path: Some(src),
             dest_path: Some(dest),
@@ -376,7 +403,12 @@ mod tests {
                 ino: u64::MAX,
                 size: u64::MAX,
                 blake3: Some([0xab; HASH_BYTES]),
+                access,
             }),
+            data_blake3: Some([0x12; HASH_BYTES]),
+            content_missing: Some(MissingContent::TooLarge),
+            access,
+            restored_from: Some(Seq(u64::MAX)),
             blake3: Some([0xcd; HASH_BYTES]),
             prev_blake3: Some([0xef; HASH_BYTES]),
             caller: Some(std::sync::Arc::new(caller)),

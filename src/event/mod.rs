@@ -7,7 +7,7 @@ pub mod words;
 
 use std::fmt;
 
-pub use words::{EventType, GapReason, Op, Source};
+pub use words::{EventType, GapReason, MissingContent, Op, Source};
 
 /// Position of an event in the log. Dense and rising: the first event is 1 and there is no hole. 0 stands for
 /// "before the first event".
@@ -72,6 +72,17 @@ pub struct Caller {
 /// Bytes of a content hash (blake3).
 pub const HASH_BYTES: usize = 32;
 
+/// Who might do what with an entry that is gone, so that it can be put back as it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Access {
+    /// Permission, set-id and sticky bits (07777).
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
 /// What a rename or a create destroyed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Replaced {
@@ -81,6 +92,8 @@ pub struct Replaced {
     pub size: u64,
     /// Hash of its content, where that was known.
     pub blake3: Option<[u8; HASH_BYTES]>,
+    /// Its permission bits and owner.
+    pub access: Option<Access>,
 }
 
 /// One change, before the log has given it a place and a time.
@@ -114,6 +127,14 @@ pub struct Event {
     pub blake3: Option<[u8; HASH_BYTES]>,
     /// Hash of the content before, where it was known.
     pub prev_blake3: Option<[u8; HASH_BYTES]>,
+    /// Hash of the bytes of this one write, where they are kept.
+    pub data_blake3: Option<[u8; HASH_BYTES]>,
+    /// Why content that this event is to name cannot be read back.
+    pub content_missing: Option<MissingContent>,
+    /// Permission bits and owner of an entry that is gone.
+    pub access: Option<Access>,
+    /// The event whose content was put back.
+    pub restored_from: Option<Seq>,
     /// What was destroyed.
     pub replaced: Option<Replaced>,
     /// Who did it.
@@ -164,6 +185,10 @@ impl Event {
             handle: None,
             blake3: None,
             prev_blake3: None,
+            data_blake3: None,
+            content_missing: None,
+            access: None,
+            restored_from: None,
             replaced: None,
             caller: None,
             via_mmap: false,

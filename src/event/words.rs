@@ -83,6 +83,10 @@ words! {
         Rmdir = "rmdir",
         /// close(2) of a handle that was written.
         Close = "close",
+        /// fsync(2) of a handle that was written, where content is kept: what is durable now can be read back.
+        Fsync = "fsync",
+        /// An earlier version put back.
+        Restore = "restore",
         /// A difference that was found rather than seen.
         Found = "found",
     }
@@ -101,6 +105,22 @@ words! {
         Peer = "peer",
         /// hippofs itself: gaps and marks.
         System = "system",
+    }
+}
+
+words! {
+    /// Why the content of an event cannot be read back.
+    MissingContent {
+        /// It is larger than is kept; its hash is known.
+        TooLarge = "too_large",
+        /// There was no room for it.
+        Full = "full",
+        /// More was to be kept at once than the store keeps up with.
+        Busy = "busy",
+        /// It could not be read, or the store could not be written.
+        Io = "io",
+        /// It was changed behind the mount while it was read.
+        Changed = "changed",
     }
 }
 
@@ -147,6 +167,11 @@ mod tests {
             GapReason::ALL
                 .iter()
                 .all(|w| GapReason::parse(w.word()) == Some(*w))
+        );
+        assert!(
+            MissingContent::ALL
+                .iter()
+                .all(|w| MissingContent::parse(w.word()) == Some(*w))
         );
         assert_eq!(Op::parse("Create"), None);
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::tests::{append, dir_storage, fill, numbered, open, read_all, reasons, segments, texts};
 use super::*;
+use crate::disk::{DirStorage, Storage as _};
 use crate::event::{GapReason, Seq, line};
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::faults::{FAULTS, Fault, MemStorage, Plan};
 use super::tests::{append, body_of, fill, options, read_all, texts};
 use super::*;
+use crate::disk::faults::{FAULTS, Fault, MemStorage, Plan};
 use crate::event::{GapReason, Seq};
 
 /// Lets the next reservation try to heal, as a second of waiting would.
@@ -19,6 +19,10 @@ fn hasten(log: &EventLog) {
     }
 }
 
+fn open_log(storage: &MemStorage) -> Result<(EventLog, Recovery), LogError> {
+    EventLog::open(Box::new(storage.clone()), options())
+}
+
 /// What a workload was told.
 #[derive(Default)]
 struct Told {
@@ -31,7 +35,7 @@ fn workload(storage: &MemStorage, told: &mut Told) {
     let mut number = 0;
     for life in 0..2 {
         // A start that failed is tried once more, as a supervisor would.
-        let Ok((log, _)) = storage.open_log().or_else(|_| storage.open_log()) else {
+        let Ok((log, _)) = open_log(storage).or_else(|_| open_log(storage)) else {
             continue;
         };
         for step in 0..24 {
@@ -55,7 +59,7 @@ fn workload(storage: &MemStorage, told: &mut Told) {
 }
 
 fn check_after(storage: &MemStorage, told: &Told, plan: Plan) {
-    let (log, recovery) = storage.open_log().unwrap();
+    let (log, recovery) = open_log(storage).unwrap();
     let (lines, gaps) = read_all(&log, Seq(0), 100_000);
     assert_eq!(gaps, [], "{plan:?}: {recovery:?}");
     for (at, (seq, _)) in lines.iter().enumerate() {
@@ -107,7 +111,7 @@ fn whichever_call_fails_nothing_told_is_lost_and_nothing_refused_appears() {
 fn after_a_power_loss_everything_durable_is_there() {
     for steps in 1..40_u64 {
         let storage = MemStorage::default();
-        let (log, _) = storage.open_log().unwrap();
+        let (log, _) = open_log(&storage).unwrap();
         for n in 1..=steps {
             append(&log, &format!("{n}-{}", "x".repeat(3000))).unwrap();
             if n % 7 == 3 {
@@ -117,7 +121,7 @@ fn after_a_power_loss_everything_durable_is_there() {
         let durable = log.durable();
         drop(log);
         storage.lose_power();
-        let (log, recovery) = storage.open_log().unwrap();
+        let (log, recovery) = open_log(&storage).unwrap();
         assert!(!recovery.clean);
         assert!(recovery.head >= durable && recovery.head <= Seq(steps));
         let (lines, gaps) = read_all(&log, Seq(0), 9000);
@@ -129,7 +133,7 @@ fn after_a_power_loss_everything_durable_is_there() {
 #[test]
 fn a_full_disk_refuses_ordinary_changes_lets_freeing_ones_go_on_and_clears() {
     let storage = MemStorage::default();
-    let (log, _) = storage.open_log().unwrap();
+    let (log, _) = open_log(&storage).unwrap();
     storage.0.lock().full = true;
     let text = "x".repeat(3000);
     let mut before = 0;
@@ -166,11 +170,11 @@ fn a_full_disk_refuses_ordinary_changes_lets_freeing_ones_go_on_and_clears() {
 #[test]
 fn a_log_opens_on_a_full_disk_and_its_spare_serves_deletions() {
     let storage = MemStorage::default();
-    let (log, _) = storage.open_log().unwrap();
+    let (log, _) = open_log(&storage).unwrap();
     append(&log, "one").unwrap();
     log.close().unwrap();
     storage.0.lock().full = true;
-    let (log, recovery) = storage.open_log().unwrap();
+    let (log, recovery) = open_log(&storage).unwrap();
     assert!(!recovery.notes.is_empty());
     let room = log.reserve(2000, Purpose::Freeing).unwrap();
     room.append(&body_of("two")).unwrap();
@@ -181,14 +185,14 @@ fn a_log_opens_on_a_full_disk_and_its_spare_serves_deletions() {
 #[test]
 fn a_log_closed_on_a_full_disk_keeps_room_for_deletions() {
     let storage = MemStorage::default();
-    let (log, _) = storage.open_log().unwrap();
+    let (log, _) = open_log(&storage).unwrap();
     storage.0.lock().full = true;
     let mut appended = 0;
     while append(&log, &"x".repeat(3000)).is_ok() {
         appended += 1;
     }
     log.close().unwrap();
-    let (log, recovery) = storage.open_log().unwrap();
+    let (log, recovery) = open_log(&storage).unwrap();
     assert!(recovery.clean && recovery.head == Seq(appended));
     assert!(append(&log, "no").unwrap_err().is_disk_full());
     let room = log.reserve(2000, Purpose::Freeing).unwrap();
@@ -198,7 +202,7 @@ fn a_log_closed_on_a_full_disk_keeps_room_for_deletions() {
 #[test]
 fn a_failed_write_latches_hides_its_bytes_and_is_told_when_healed() {
     let storage = MemStorage::default();
-    let (log, _) = storage.open_log().unwrap();
+    let (log, _) = open_log(&storage).unwrap();
     append(&log, "one").unwrap();
     let room = log.reserve(5000, Purpose::Ordinary).unwrap();
     let from = storage.0.lock().calls + 1;
@@ -229,7 +233,7 @@ fn a_failed_write_latches_hides_its_bytes_and_is_told_when_healed() {
 #[test]
 fn a_failed_sync_latches_and_writing_goes_on_in_a_new_segment() {
     let storage = MemStorage::default();
-    let (log, _) = storage.open_log().unwrap();
+    let (log, _) = open_log(&storage).unwrap();
     append(&log, "one").unwrap();
     storage.0.lock().sync_fails = true;
     assert!(matches!(log.sync(), Err(LogError::Io { .. })));
@@ -244,7 +248,7 @@ fn a_failed_sync_latches_and_writing_goes_on_in_a_new_segment() {
     assert_eq!(log.stats().segments, 2);
     assert_eq!(log.sync().unwrap(), Seq(3));
     log.close().unwrap();
-    let (log, recovery) = storage.open_log().unwrap();
+    let (log, recovery) = open_log(&storage).unwrap();
     assert!(recovery.clean && recovery.gaps.is_empty());
     assert_eq!(texts(&log), ["one", "failed", "two"]);
 }
@@ -254,7 +258,7 @@ fn a_blank_segment_whose_replacement_failed_is_not_written() {
     for fault in FAULTS {
         for call in 1..8 {
             let storage = MemStorage::default();
-            let (log, _) = storage.open_log().unwrap();
+            let (log, _) = open_log(&storage).unwrap();
             let from = storage.0.lock().calls + call;
             let count = 1;
             storage.0.lock().plan = Some(Plan { fault, from, count });
@@ -263,7 +267,7 @@ fn a_blank_segment_whose_replacement_failed_is_not_written() {
             hasten(&log);
             append(&log, "kept").unwrap();
             drop(log);
-            let (log, _) = storage.open_log().unwrap();
+            let (log, _) = open_log(&storage).unwrap();
             let kept = texts(&log);
             assert!(kept.contains(&"kept".to_owned()), "{fault:?} {call}");
         }
@@ -273,7 +277,7 @@ fn a_blank_segment_whose_replacement_failed_is_not_written() {
 #[test]
 fn the_remains_of_a_failed_write_are_gone_after_healing() {
     let storage = MemStorage::default();
-    let (log, _) = storage.open_log().unwrap();
+    let (log, _) = open_log(&storage).unwrap();
     let from = storage.0.lock().calls + 1;
     let (fault, count) = (Fault::Torn, 1);
     storage.0.lock().plan = Some(Plan { fault, from, count });
@@ -281,7 +285,7 @@ fn the_remains_of_a_failed_write_are_gone_after_healing() {
     hasten(&log);
     drop(log.reserve(500, Purpose::Ordinary).unwrap());
     drop(log);
-    let (log, recovery) = storage.open_log().unwrap();
+    let (log, recovery) = open_log(&storage).unwrap();
     assert_eq!(recovery.gaps.len(), 1, "a crash, and no torn tail");
     assert_eq!(texts(&log), ["failed"]);
 }
@@ -307,7 +311,7 @@ fn a_segment_that_cannot_be_removed_holds_back_the_later_ones() {
     assert!(log.shared.retain() > 1);
     drop(log);
     assert!(
-        read_all(&storage.open_log().unwrap().0, Seq(0), 9000)
+        read_all(&open_log(&storage).unwrap().0, Seq(0), 9000)
             .1
             .len()
             <= 1

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::error::{Failure, LogError};
 use super::room::GAP_ROOM_BYTES;
-use super::storage::write_all_at;
 use super::writer::{Cause, Latch, Shared, State};
+use crate::disk::write_all_at;
 use crate::event::{Event, GapReason, line};
 
 /// Time between two attempts: each does I/O on a storage that has just failed.

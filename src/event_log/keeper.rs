@@ -98,6 +98,7 @@ impl Shared {
         if let Err(error) = self.sync_to_head() {
             log::debug!("event log: {error}");
         }
-        self.retain();
+        // Each turn removes a little, and what went with it counts in the next.
+        while self.retain() > 0 {}
     }
 }

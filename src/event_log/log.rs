@@ -1,7 +1,7 @@
 //! The log as its users see it.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -13,10 +13,10 @@ use super::reader::Reader;
 use super::recovery::{self, Opened, Recovery, is_blank};
 use super::room::{Purpose, Reservation};
 use super::segment::{CLEAN_NAME, SPARE_NAME};
-use super::storage::Storage;
 use super::sync::SyncState;
 use super::wake::Wake;
 use super::writer::{Shared, Spare, State};
+use crate::disk::Storage;
 use crate::event::{Seq, Timestamp};
 
 /// An open log. Clones are handles of the same one.
@@ -61,6 +61,7 @@ impl EventLog {
             sync: SyncState::new(opened.head),
             doomed: Mutex::new(Vec::new()),
             held_after: AtomicU64::new(super::retention::held(options.held_after)),
+            companion: OnceLock::new(),
         });
         if let Err(error) = shared.ready_spare(&mut shared.state.lock()) {
             recovery.notes.push(format!("no spare segment: {error}"));

@@ -36,7 +36,7 @@ mod retention;
 mod room;
 mod scan;
 mod segment;
-mod storage;
+
 mod sync;
 mod verify;
 mod wake;
@@ -46,8 +46,6 @@ mod writer;
 mod damage_tests;
 #[cfg(test)]
 mod fault_tests;
-#[cfg(test)]
-mod faults;
 #[cfg(test)]
 mod tests;
 
@@ -59,6 +57,6 @@ pub use options::{
 };
 pub use reader::{Chunk, Reader};
 pub use recovery::Recovery;
+pub use retention::Companion;
 pub use room::{Purpose, Reservation};
-pub use storage::{DirStorage, Storage, StoredFile};
 pub use verify::{VerifyReport, verify};

@@ -10,8 +10,8 @@ use super::error::LogError;
 use super::fields::last_seq;
 use super::options::LINE_BYTES_MAX;
 use super::segment::{Place, Run};
-use super::storage::StoredFile;
 use super::writer::Shared;
+use crate::disk::StoredFile;
 use crate::event::{GapReason, Seq, line};
 
 /// Bytes read at a time while looking for a line; one index step.

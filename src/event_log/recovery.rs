@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use super::error::LogError;
 use super::scan::{Scan, leading_zeros, scan};
 use super::segment::{CLEAN_NAME, Map, Run, SPARE_NAME, Segment, segment_first, segment_name};
-use super::storage::{Storage, StoredFile};
+use crate::disk::{Storage, StoredFile};
 use crate::event::{Event, GapReason, Seq, Timestamp};
 
 /// Bytes read at a time to see whether a file is blank.

@@ -19,7 +19,26 @@ pub(super) fn held(after: Option<Seq>) -> u64 {
     after.map_or(HELD_NOTHING, |seq| seq.0)
 }
 
+/// What is kept beside the log and lives as long as its events do: durable before them, removed after them, and
+/// counted with them.
+pub trait Companion: Send + Sync {
+    /// Makes durable everything that an event so far may name.
+    ///
+    /// # Errors
+    /// What the system said; the log then is not durable either.
+    fn sync(&self) -> std::io::Result<()>;
+    /// Its size in bytes.
+    fn bytes(&self) -> u64;
+    /// The oldest event kept is `oldest` now; what is kept beside the log may have `bytes_max` bytes.
+    fn retain(&self, oldest: Seq, bytes_max: u64);
+}
+
 impl EventLog {
+    /// Lets `companion` live and go with the events. Only the first call counts.
+    pub fn accompany(&self, companion: Box<dyn Companion>) {
+        let _ = self.shared.companion.set(companion);
+    }
+
     /// Holds the events after `after` back from retention, up to `retain_max` times its limits; `None` holds nothing.
     pub fn hold_after(&self, after: Option<Seq>) {
         self.shared.held_after.store(held(after), Ordering::Release);
@@ -39,6 +58,10 @@ impl Shared {
                     break;
                 }
                 doomed.extend(map.pop_oldest());
+                // What goes with these events gives room too, and is known only when it has gone.
+                if self.companion.get().is_some() {
+                    break;
+                }
             }
         }
         let mut removed = 0;
@@ -54,7 +77,35 @@ impl Shared {
             doomed.remove(0);
             removed += 1;
         }
+        drop(doomed);
+        if let Some(companion) = self.companion.get() {
+            let (oldest, bytes, held) = self.kept();
+            companion.retain(oldest, self.bytes_max(held).saturating_sub(bytes));
+        }
         removed
+    }
+
+    /// The oldest event kept, bytes of all lines, and whether a consumer still needs the oldest.
+    fn kept(&self) -> (Seq, u64, bool) {
+        let head = self.wake.head();
+        let map = self.map.lock();
+        let oldest = map.runs.front().map_or(head.next(), |run| run.first);
+        let held = oldest.0 > self.held_after.load(Ordering::Acquire);
+        (oldest, map.bytes(), held)
+    }
+
+    /// Bytes that log and companion may have together; `held` when a consumer needs the oldest of it.
+    fn bytes_max(&self, held: bool) -> u64 {
+        let bytes = self.options.retain_bytes;
+        bytes.saturating_mul(self.factor(held).into())
+    }
+
+    fn factor(&self, held: bool) -> u32 {
+        if held {
+            self.options.retain_max.max(1)
+        } else {
+            1
+        }
     }
 
     /// The oldest segment when it is sealed and the options no longer keep it.
@@ -67,19 +118,10 @@ impl Shared {
         let age = Timestamp::now().0.saturating_sub(newest.0);
         let last = map.segments.get(1)?.first.0.saturating_sub(1);
         let needed = last > self.held_after.load(Ordering::Acquire);
-        let factor = if needed {
-            self.options.retain_max.max(1)
-        } else {
-            1
-        };
-        let age_max = self
-            .options
-            .retain_age
-            .as_nanos()
-            .saturating_mul(factor.into());
-        let bytes_max = self.options.retain_bytes.saturating_mul(factor.into());
-        let too_old = u128::from(age) > age_max;
-        let too_large = map.bytes() > bytes_max;
+        let retain_age = self.options.retain_age.as_nanos();
+        let too_old = u128::from(age) > retain_age.saturating_mul(self.factor(needed).into());
+        let beside = self.companion.get().map_or(0, |c| c.bytes());
+        let too_large = map.bytes().saturating_add(beside) > self.bytes_max(needed);
         (too_old || too_large).then(|| Arc::clone(oldest))
     }
 }

@@ -13,7 +13,7 @@ use super::fields;
 use super::index::Entry;
 use super::options::LINE_BYTES_MAX;
 use super::segment::{POSITION_MAX, Run, Segment};
-use super::storage::StoredFile;
+use crate::disk::StoredFile;
 use crate::event::{Seq, Timestamp, line};
 
 /// Bytes read at a time.

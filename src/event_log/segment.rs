@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::index::{Entry, Index};
-use super::storage::{Storage, StoredFile};
+use crate::disk::{Storage, StoredFile};
 use crate::event::{Seq, Timestamp};
 
 /// Name of the next segment while it waits.

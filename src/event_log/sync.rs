@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Condvar, Mutex};
 
 use super::error::LogError;
-use super::storage::StoredFile;
 use super::writer::{Cause, Sealed, Shared};
+use crate::disk::StoredFile;
 use crate::event::Seq;
 
 /// How far the log is durable, and whether somebody is at it.
@@ -69,6 +69,13 @@ impl Shared {
         let names_dirty = std::mem::take(&mut state.names_dirty);
         drop(state);
 
+        // What the events up to this head name must not be lost where they are not.
+        if let Some(companion) = self.companion.get()
+            && let Err(source) = companion.sync()
+        {
+            self.state.lock().names_dirty |= names_dirty;
+            return Err(LogError::io("sync of the content")(source));
+        }
         let result = self.sync_files(&sealed, &*active, names_dirty);
         let mut state = self.state.lock();
         match result {

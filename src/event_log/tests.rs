@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
+use crate::disk::{DirStorage, Storage};
 use crate::event::{Event, GapReason, Mark, Seq, Timestamp, line};
 
 /// No keeper round comes between the steps of a test.

@@ -2,7 +2,7 @@
 
 use super::error::LogError;
 use super::recovery::{Survey, survey};
-use super::storage::Storage;
+use crate::disk::Storage;
 use crate::event::Seq;
 
 /// Times a log is read again when its tail is not whole: a daemon may just be appending.

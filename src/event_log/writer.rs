@@ -3,8 +3,8 @@
 //! Invariant: everything before `State::bytes` in the active segment is published lines (or damage that recovery
 //! kept); everything after it is zero unless the log is latched.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -12,10 +12,11 @@ use parking_lot::Mutex;
 use super::error::{Failure, LogError};
 use super::index::Entry;
 use super::options::Options;
+use super::retention::Companion;
 use super::segment::{Map, Run, Segment};
-use super::storage::{Storage, StoredFile, write_all_at};
 use super::sync::SyncState;
 use super::wake::Wake;
+use crate::disk::{Storage, StoredFile, write_all_at};
 use crate::event::{Seq, Timestamp, line};
 
 /// Everything the handles of one open log share.
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) doomed: Mutex<Vec<Arc<Segment>>>,
     /// Events after this are needed by a consumer; the largest number when none are.
     pub(super) held_after: AtomicU64,
+    /// What is kept beside the log.
+    pub(super) companion: OnceLock<Box<dyn Companion>>,
 }
 
 /// What the serial point guards.

@@ -40,6 +40,16 @@ impl Adapter {
     pub(super) fn caller(&self, req: &Request) -> Arc<Caller> {
         self.vfs.caller(req.pid(), req.uid(), req.gid())
     }
+
+    /// Does `work` here, or where it may take its time.
+    fn work(&self, is_long: bool, work: impl FnOnce(&Vfs) + Send + 'static) {
+        if is_long {
+            let vfs = Arc::clone(&self.vfs);
+            self.jobs.run(move || work(&vfs));
+        } else {
+            work(&self.vfs);
+        }
+    }
 }
 
 impl Filesystem for Adapter {
@@ -96,12 +106,13 @@ impl Filesystem for Adapter {
             atime,
             mtime,
         };
-        let done = self
-            .vfs
-            .setattr(ino.0, &set, fh.map(|fh| fh.0), &self.caller(req));
-        answer!(reply, done, found => {
-            let attr = convert::attr(&found);
-            reply.attr(&lifetime(&attr), &attr);
+        let (caller, fh) = (self.caller(req), fh.map(|fh| fh.0));
+        let is_long = size.is_some() && self.vfs.is_long_to_empty(ino.0);
+        self.work(is_long, move |vfs| {
+            answer!(reply, vfs.setattr(ino.0, &set, fh, &caller), found => {
+                let attr = convert::attr(&found);
+                reply.attr(&lifetime(&attr), &attr);
+            });
         });
     }
 
@@ -160,7 +171,11 @@ impl Filesystem for Adapter {
     }
 
     fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        answer!(reply, self.vfs.remove(parent.0, name, false, &self.caller(req)), () => reply.ok());
+        let (caller, gone) = (self.caller(req), name.to_owned());
+        let is_long = self.vfs.is_long_to_destroy(parent.0, name);
+        self.work(is_long, move |vfs| {
+            answer!(reply, vfs.remove(parent.0, &gone, false, &caller), () => reply.ok());
+        });
     }
 
     fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -202,13 +217,14 @@ impl Filesystem for Adapter {
             // RENAME_WHITEOUT is for layered filesystems below this one.
             return reply.error(Errno::EINVAL);
         };
-        let done = self.vfs.rename(
-            (parent.0, name),
-            (newparent.0, newname),
-            kind,
-            &self.caller(req),
-        );
-        answer!(reply, done, () => reply.ok());
+        let is_long =
+            kind == RenameKind::Replace && self.vfs.is_long_to_destroy(newparent.0, newname);
+        let caller = self.caller(req);
+        let (name, newname) = (name.to_owned(), newname.to_owned());
+        self.work(is_long, move |vfs| {
+            let done = vfs.rename((parent.0, &name), (newparent.0, &newname), kind, &caller);
+            answer!(reply, done, () => reply.ok());
+        });
     }
 
     fn link(
@@ -252,7 +268,7 @@ impl Filesystem for Adapter {
             self,
             ino.0,
             flags.0.cast_unsigned(),
-            &self.caller(req),
+            self.caller(req),
             reply,
         );
     }
@@ -308,7 +324,9 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         match self.vfs.handle(fh.0) {
-            Ok(Handle::File(file)) => answer!(reply, self.vfs.flush(&file), () => reply.ok()),
+            Ok(Handle::File(file)) => self.work(self.vfs.is_long_to_close(&file), move |vfs| {
+                answer!(reply, vfs.flush(&file), () => reply.ok());
+            }),
             Ok(Handle::Dir(_) | Handle::Control(_) | Handle::ControlDir(_)) => reply.ok(),
             Err(error) => reply.error(errno(&error)),
         }
@@ -325,11 +343,18 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         self.modes.released(fh.0);
-        if let Ok(Handle::Control(stream)) = self.vfs.handle(fh.0) {
-            self.parking.closed(&stream);
-        }
-        self.vfs.release(fh.0);
-        reply.ok();
+        let is_long = match self.vfs.handle(fh.0) {
+            Ok(Handle::Control(stream)) => {
+                self.parking.closed(&stream);
+                false
+            }
+            Ok(Handle::File(file)) => self.vfs.is_long_to_close(&file),
+            Ok(Handle::Dir(_) | Handle::ControlDir(_)) | Err(_) => false,
+        };
+        self.work(is_long, move |vfs| {
+            vfs.release(fh.0);
+            reply.ok();
+        });
     }
 
     fn fsync(

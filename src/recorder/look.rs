@@ -5,12 +5,12 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::backing::{self, Attr, Errno, FileType, OFlags};
-use crate::event::{Event, Source};
+use crate::backing::{self, Attr, Errno, FileType};
+use crate::event::{Event, MissingContent, Source};
 
-use super::catalog::{Hash, State};
+use super::catalog::State;
 use super::change::Change;
-use super::digest::{Digest, digest_open};
+use super::keep::{Captured, INLINE_BYTES_MAX, capture_open};
 use super::locks::Held;
 use super::reach::Tracked;
 use super::{How, Located, Observed, RecordError, Recorder, Stale};
@@ -18,9 +18,6 @@ use super::{How, Located, Observed, RecordError, Recorder, Stale};
 /// Times a change looks again because a name changed behind the mount: a storm of bypass changes on one name must
 /// not keep a session waiting for ever. After the last one the change goes ahead, and the next look tells.
 const LOOKS_MAX: usize = 8;
-/// Largest content that is read under a lock: the documents this is for are below it, and it takes a tenth of a
-/// millisecond.
-const READ_UNDER_LOCK_BYTES_MAX: u64 = 64 * 1024;
 
 /// Something a change touches, and so covers up.
 pub enum Touch<'a> {
@@ -174,11 +171,13 @@ impl Recorder {
             catalog.set(&State::of(&attr, state.hash, state.seq));
             return Ok(None);
         }
-        let hash = read_under_lock(fd, &attr);
+        let read = self.read_under_lock(fd, &attr);
+        let hash = read.hash;
         let content = difference.content || (state.hash.is_some() && hash != state.hash);
         let event = Event {
             blake3: hash,
             prev_blake3: state.hash,
+            content_missing: read.missing,
             ..found(entry, &attr)
         };
         let seq = self.note(&event)?;
@@ -186,6 +185,23 @@ impl Recorder {
         catalog.set(&State::of(&attr, hash.or(kept), seq));
         tracked.tell(stale_entry(tracked, key, content && !state.tells(&attr)));
         Ok(None)
+    }
+}
+
+impl Recorder {
+    /// A small file's content, kept where content is kept; nothing of a large one, or of one that cannot be read.
+    fn read_under_lock(&self, fd: BorrowedFd<'_>, attr: &Attr) -> Captured {
+        if attr.kind != FileType::RegularFile {
+            return Captured::default();
+        }
+        if attr.size > INLINE_BYTES_MAX {
+            let missing = self.keeper.as_ref().map(|_| MissingContent::Busy);
+            return Captured {
+                missing,
+                ..Captured::default()
+            };
+        }
+        capture_open(fd, attr, self.keeper.as_ref()).unwrap_or_default()
     }
 }
 
@@ -234,6 +250,14 @@ impl Tracked {
         places.any(|(dir, name)| !self.holds(dir, &name, attr).unwrap_or(true))
     }
 
+    /// Lets the kernel forget what a change that it did not ask for made stale.
+    pub(super) fn tell_stale(&self, stale: Stale) {
+        self.tell(Observed {
+            invalidate: vec![stale],
+            ..Observed::default()
+        });
+    }
+
     fn tell(&self, observed: Observed) {
         if observed != Observed::default()
             && let Some(hook) = self.on_look.get()
@@ -268,17 +292,5 @@ fn found(entry: &dyn Located, attr: &Attr) -> Event {
         ino: Some(attr.identity.ino),
         size: Some(attr.size),
         ..Event::new(EventType::Modified, Some(Op::Found), Source::Watch)
-    }
-}
-
-/// Hash of a small file's content; `None` for a large one, or one that cannot be read.
-fn read_under_lock(fd: BorrowedFd<'_>, attr: &Attr) -> Option<Hash> {
-    if attr.kind != FileType::RegularFile || attr.size > READ_UNDER_LOCK_BYTES_MAX {
-        return None;
-    }
-    let file = backing::reopen(fd, OFlags::RDONLY | OFlags::NONBLOCK).ok()?;
-    match digest_open(file.as_fd(), attr) {
-        Digest::Hash(hash) => Some(hash),
-        Digest::None | Digest::Moved => None,
     }
 }

@@ -6,13 +6,15 @@
 //!    the disk is not what the catalog says, somebody changed it behind the mount, and that is recorded first;
 //! 2. room for its line is reserved in preallocated space: a full disk or a broken log refuses the call *before*
 //!    anything is done to the storage;
-//! 3. the change is performed; a call that fails changed nothing and has no event;
-//! 4. the line is appended: one write into space that is already there;
-//! 5. the catalog and what the mount knows of names follow, still under the locks;
-//! 6. the locks are released, and only then does the caller get its answer.
+//! 3. the content it is about to destroy is kept, unless an event holds it already;
+//! 4. the change is performed; a call that fails changed nothing and has no event;
+//! 5. the content it left is kept, and then the line that names it is appended: one write into space that is
+//!    already there;
+//! 6. the catalog and what the mount knows of names follow, still under the locks;
+//! 7. the locks are released, and only then does the caller get its answer.
 //!
-//! A daemon killed between 3 and 4 leaves a change whose caller never got an answer; the next start says so with a
-//! `gap` event. A log that cannot take the line in 4 (a broken disk) latches: the call fails, every later one is
+//! A daemon killed between 4 and 5 leaves a change whose caller never got an answer; the next start says so with a
+//! `gap` event. A log that cannot take the line in 5 (a broken disk) latches: the call fails, every later one is
 //! refused in 2, and the log says with a `gap` what happened when it works again.
 //!
 //! Lock order: tree, then stripes in rising order, then bearers of inode numbers in rising order (`locks`), then the log's own lock or one table of the catalog.
@@ -22,6 +24,7 @@ mod callers;
 pub mod catalog;
 pub mod change;
 mod digest;
+mod keep;
 mod locks;
 mod look;
 mod observe;
@@ -37,6 +40,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::backing::Errno;
+use crate::content::Content;
 use crate::event::{Caller, Event, Mark, Seq, line};
 use crate::event_log::{EventLog, LogError, Purpose};
 use crate::health::Health;
@@ -46,6 +50,10 @@ use reach::Tracked;
 pub use callers::Callers;
 pub use catalog::Catalog;
 pub use change::Change;
+pub use keep::{
+    Ahead, Before, Capture, Destroyed, INLINE_BYTES_MAX, KeepOptions, OBJECT_BYTES_MAX_DEFAULT,
+    OBJECT_BYTES_MAX_MAX,
+};
 pub use locks::{Scope, Tree};
 pub use look::{TOUCHES_MAX, Touch};
 pub use observe::{Adopted, How, Observed, Stale};
@@ -76,6 +84,7 @@ pub struct Recorder {
     locks: locks::Locks,
     next_handle: AtomicU64,
     tracked: Option<Tracked>,
+    keeper: Option<keep::Keeper>,
     /// One checkpoint at a time: all are written under the same name before they take the place of the last.
     saving: parking_lot::Mutex<()>,
 }
@@ -93,6 +102,7 @@ impl Recorder {
             locks: locks::Locks::default(),
             next_handle,
             tracked: None,
+            keeper: None,
             saving: parking_lot::Mutex::default(),
         }
     }
@@ -113,6 +123,15 @@ impl Recorder {
                 on_look: OnceLock::new(),
             }),
             ..Recorder::new(log, health)
+        }
+    }
+
+    /// The same recorder, keeping content in `store`.
+    #[must_use]
+    pub fn keeping(self, store: Content, options: KeepOptions) -> Recorder {
+        Recorder {
+            keeper: Some(keep::Keeper::new(store, options)),
+            ..self
         }
     }
 
@@ -144,7 +163,12 @@ impl Recorder {
             // A checkpoint must not survive a power loss that its log does not.
             self.log.sync().map_err(io::Error::other)?;
             match tracked.catalog.save(state_dir, seq) {
-                Ok(()) => return Ok(seq),
+                Ok(()) => {
+                    if let Some(keeper) = &self.keeper {
+                        keeper.save(seq)?;
+                    }
+                    return Ok(seq);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -182,8 +206,23 @@ impl Recorder {
     /// [`RecordError`]; only [`RecordError::Unrecorded`] leaves the change done.
     pub fn apply<C: Change>(
         &self,
+        change: C,
+        caller: &Arc<Caller>,
+        settle: impl FnOnce(&C::Done),
+    ) -> Result<C::Done, RecordError> {
+        self.apply_telling(change, caller, |_| None, settle)
+    }
+
+    /// As [`Recorder::apply`], for a change that the kernel did not ask for: what `stale` says it may hold of it is
+    /// told to be forgotten before the event can be read.
+    ///
+    /// # Errors
+    /// As [`Recorder::apply`].
+    pub fn apply_telling<C: Change>(
+        &self,
         mut change: C,
         caller: &Arc<Caller>,
+        stale: impl FnOnce(&C::Done) -> Option<Stale>,
         settle: impl FnOnce(&C::Done),
     ) -> Result<C::Done, RecordError> {
         let started = Instant::now();
@@ -199,18 +238,26 @@ impl Recorder {
             .reserve(line::line_bytes_max(texts), change.purpose())
             .map_err(RecordError::Refused)?;
 
+        let before = self.keep_destroyed(&change);
+        change.remember(before.hash);
+
         let done = change.perform()?;
+        if let (Some(tracked), Some(stale)) = (&self.tracked, stale(&done)) {
+            tracked.tell_stale(stale);
+        }
         let bearer = self.locks.bearers([change.made(&done), None, None, None]);
 
         let mut event = change.describe(&done);
         event.caller = Some(Arc::clone(caller));
-        self.name_destroyed(&change, &done, &mut event);
+        let after = self.keep_left(&change, &done, &before, &mut event);
         let mut body = String::with_capacity(512);
         line::body(&event, &mut body);
         let seq = room.append(&body).map_err(RecordError::Unrecorded)?;
+        self.name_content(&event, seq);
 
         if let Some(tracked) = &self.tracked {
             change.follow(&done, seq, &tracked.catalog);
+            self.learn_left(change.leaves(&done).map(|(_, attr)| attr), &after);
         }
         settle(&done);
         drop((bearer, held));
@@ -218,17 +265,6 @@ impl Recorder {
         self.health.recorded(event.source);
         self.health.took(op, started.elapsed());
         Ok(done)
-    }
-
-    /// What a change destroyed had content whose hash may be known.
-    fn name_destroyed<C: Change>(&self, change: &C, done: &C::Done, event: &mut Event) {
-        if let (Some(tracked), Some(replaced)) = (&self.tracked, &mut event.replaced)
-            && let Some(attr) = change.destroyed(done)
-        {
-            let key = tracked.catalog.key_of(&attr.identity);
-            let state = tracked.catalog.state(key);
-            replaced.blake3 = state.filter(|s| s.is_of(attr)).and_then(|s| s.hash);
-        }
     }
 
     /// Records what is not a change of the storage: a gap that was found, a user's note.
@@ -250,6 +286,7 @@ impl Recorder {
             .reserve(body.len() + line::FRAME_BYTES_MAX, purpose)
             .map_err(RecordError::Refused)?;
         let seq = room.append(&body).map_err(RecordError::Unrecorded)?;
+        self.name_content(event, seq);
         self.health.recorded(event.source);
         Ok(seq)
     }

@@ -129,6 +129,7 @@ impl Vfs {
                 handle,
                 size,
                 drop_set_id,
+                before: (!file.is_written()).then_some(&file.before),
             };
             return Ok(self.recorder.apply(change, caller, |_| file.wrote())?);
         }
@@ -139,6 +140,7 @@ impl Vfs {
             handle: None,
             size,
             drop_set_id,
+            before: None,
         };
         Ok(self.recorder.apply(change, caller, |_| {})?)
     }

@@ -96,7 +96,7 @@ impl Vfs {
         let change = Create {
             dir: &*dir,
             name: new.name,
-            flags: how.storage_flags(),
+            flags: self.create_flags(how),
             mode: new.umasked(),
             handle,
         };
@@ -124,6 +124,30 @@ impl Vfs {
             (Err(error), _) => Err(error.into()),
             (Ok(_), _) => Err(Error::Storage(Errno::IO)),
         }
+    }
+
+    /// A file that is made can be read by who makes it, whatever its permissions will be.
+    fn create_flags(&self, how: OpenHow) -> OFlags {
+        let flags = how.storage_flags();
+        if how.writable() && self.recorder.keeps().is_some() {
+            (flags - OFlags::RWMODE) | OFlags::RDWR
+        } else {
+            flags
+        }
+    }
+
+    /// Whether keeping what stands at `name` may take longer than a kernel-facing thread has. Only a hint.
+    #[must_use]
+    pub fn is_long_to_destroy(&self, dir: u64, name: &OsStr) -> bool {
+        let dir = self.nodes.get(dir).ok();
+        dir.is_some_and(|dir| self.recorder.is_long_to_destroy(&*dir, name))
+    }
+
+    /// Whether keeping the content of `id` may take longer than a kernel-facing thread has. Only a hint.
+    #[must_use]
+    pub fn is_long_to_empty(&self, id: u64) -> bool {
+        let node = self.nodes.get(id).ok();
+        node.is_some_and(|node| self.recorder.is_long_to_empty(&*node))
     }
 
     /// mknod(2).

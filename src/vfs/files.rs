@@ -3,12 +3,12 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use crate::backing::{self, FallocateFlags, OFlags, Writer};
+use crate::backing::{self, Attr, Errno, FallocateFlags, OFlags, Writer};
 use crate::control::Read;
 use crate::event::Caller;
 use crate::event_log::LogError;
-use crate::recorder::RecordError;
-use crate::recorder::change::{Close, Copy, Fallocate, Truncate, Write, Written};
+use crate::recorder::change::{Close, Copy, Fallocate, Fsync, Truncate, Write, Written};
+use crate::recorder::{Ahead, RecordError};
 
 use super::entries::STORAGE_FLAGS;
 use super::handles::{Handle, OpenFile};
@@ -39,6 +39,12 @@ impl OpenHow {
     #[must_use]
     pub fn writable(self) -> bool {
         !(self.flags & OFlags::RWMODE).is_empty()
+    }
+
+    /// Whether the open takes what is in the file away.
+    #[must_use]
+    pub fn empties(self) -> bool {
+        self.truncate && self.writable()
     }
 
     /// What the storage's open is to see: not `O_DIRECT` (the daemon's buffers are not aligned), not `O_APPEND`
@@ -75,23 +81,44 @@ impl Vfs {
     /// As open(2).
     pub fn open(&self, id: u64, how: OpenHow, caller: &Arc<Caller>) -> Result<Opened> {
         let node = self.entry_to_change(id)?;
-        let file = node.open(how.storage_flags())?;
-        if !how.truncate || !how.writable() {
+        let file = self.open_storage(how, |flags| node.open(flags))?;
+        if !how.empties() {
             return self.opened(id, file, how, caller);
         }
-        let number = self.recorder.number_handle();
+        let opened = self.opened(id, file, how, caller)?;
+        let file = &opened.file;
         let change = Truncate {
             entry: &*node,
             file: file.as_fd(),
-            handle: Some(number),
+            handle: Some(file.number(&self.recorder)),
             size: 0,
             drop_set_id: ordinary_writer(caller),
+            before: Some(&file.before),
         };
-        self.recorder.apply(change, caller, |_| {})?;
-        let opened = self.opened(id, file, how, caller)?;
-        opened.file.created_as(number);
-        opened.file.wrote();
-        Ok(opened)
+        match self.recorder.apply(change, caller, |_| file.wrote()) {
+            Ok(_) => Ok(opened),
+            Err(error) => {
+                self.release(opened.fh);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Opens a file of the storage; where content is kept, so that what was written through it can be read again.
+    pub(super) fn open_storage<T>(
+        &self,
+        how: OpenHow,
+        open: impl Fn(OFlags) -> std::result::Result<T, Errno>,
+    ) -> std::result::Result<T, Errno> {
+        let flags = how.storage_flags();
+        let write_only = flags & OFlags::RWMODE == OFlags::WRONLY;
+        if write_only && self.recorder.keeps().is_some() {
+            let both = open((flags - OFlags::RWMODE) | OFlags::RDWR);
+            if !matches!(both, Err(Errno::ACCESS | Errno::PERM)) {
+                return both;
+            }
+        }
+        open(flags)
     }
 
     pub(super) fn opened(
@@ -178,6 +205,7 @@ impl Vfs {
             data,
             via_mmap: how.via_mmap,
             drop_set_id: how.drop_set_id.then(|| writer(&file.caller)),
+            before: (!file.is_written()).then_some(&file.before),
         };
         let written = self
             .recorder
@@ -250,18 +278,36 @@ impl Vfs {
         if !file.take_written() {
             return Ok(());
         }
+        let unkept = file.take_unkept();
         let change = Close {
             entry: &*file.node,
             file,
             handle: file.number(&self.recorder),
+            before: &file.before,
+            ahead: self.read_ahead(file),
         };
         match self.recorder.apply(change, &file.caller, |_| {}) {
             Ok(_) => Ok(()),
             Err(error) => {
-                file.wrote();
+                file.close_again(unkept);
                 Err(error.into())
             }
         }
+    }
+
+    fn read_ahead(&self, file: &OpenFile) -> Option<Ahead> {
+        let attr = backing::attr_of(file.as_fd()).ok()?;
+        let long = self.recorder.is_long_to_keep(&attr);
+        long.then(|| self.recorder.read_ahead(&*file.node, file.as_fd()))?
+    }
+
+    /// Whether a close of this handle may take longer than a kernel-facing thread has.
+    #[must_use]
+    pub fn is_long_to_close(&self, file: &OpenFile) -> bool {
+        let attr = || backing::attr_of(file.as_fd()).ok();
+        file.is_written()
+            && self.recorder.keeps().is_some()
+            && attr().is_some_and(|attr| self.recorder.is_long_to_keep(&attr))
     }
 
     /// The last reference to a handle is gone.
@@ -284,12 +330,36 @@ impl Vfs {
     /// # Errors
     /// As fsync(2).
     pub fn fsync(&self, fh: u64, data_only: bool) -> Result<()> {
+        let handle = self.handles.get(fh)?;
+        if let Handle::File(file) = &handle {
+            self.keep_at_fsync(file)?;
+        }
         self.sync_log()?;
-        match self.handles.get(fh)? {
+        match handle {
             Handle::File(file) => Ok(backing::sync(file.as_fd(), data_only)?),
             Handle::Dir(dir) => Ok(backing::sync(dir.reader.lock().as_fd(), data_only)?),
             Handle::Control(_) | Handle::ControlDir(_) => Ok(()),
         }
+    }
+
+    /// What is about to be durable is a version too. Not of a large file: a database asks for this at each commit, and
+    /// would pay for all of its content each time; its closes are versions.
+    fn keep_at_fsync(&self, file: &OpenFile) -> Result<()> {
+        if self.recorder.keeps().is_none() || !file.take_unkept() {
+            return Ok(());
+        }
+        let small = |attr: &Attr| !self.recorder.is_long_to_keep(attr);
+        if !backing::attr_of(file.as_fd()).is_ok_and(|attr| small(&attr)) {
+            return Ok(());
+        }
+        let change = Fsync {
+            entry: &*file.node,
+            file,
+            handle: file.number(&self.recorder),
+            before: &file.before,
+        };
+        self.recorder.apply(change, &file.caller, |_| {})?;
+        Ok(())
     }
 
     fn sync_log(&self) -> Result<()> {

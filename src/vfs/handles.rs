@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::backing::DirReader;
 use crate::control::{Entry as ControlEntry, Stream};
 use crate::event::Caller;
-use crate::recorder::Recorder;
+use crate::recorder::{Before, Recorder};
 
 use super::nodes::Node;
 use super::{Error, Result};
@@ -27,8 +27,12 @@ pub struct OpenFile {
     pub writable: bool,
     /// Whether each write must survive power loss before it returns (`O_SYNC`, `O_DSYNC`).
     pub durable: bool,
+    /// The content before it was written.
+    pub before: Before,
     number: AtomicU64,
     written: AtomicBool,
+    /// Whether it was written since its content was last a version.
+    unkept: AtomicBool,
 }
 
 impl OpenFile {
@@ -47,8 +51,10 @@ impl OpenFile {
             caller,
             writable,
             durable,
+            before: Before::default(),
             number: AtomicU64::new(0),
             written: AtomicBool::new(false),
+            unkept: AtomicBool::new(false),
         }
     }
 
@@ -74,6 +80,23 @@ impl OpenFile {
     /// Its content changed: its close is an event.
     pub fn wrote(&self) {
         self.written.store(true, Relaxed);
+        self.unkept.store(true, Relaxed);
+    }
+
+    /// Whether it was written since its last close.
+    pub fn is_written(&self) -> bool {
+        self.written.load(Relaxed)
+    }
+
+    /// Its close could not be told: the next one is.
+    pub(super) fn close_again(&self, unkept: bool) {
+        self.written.store(true, Relaxed);
+        self.unkept.fetch_or(unkept, Relaxed);
+    }
+
+    /// Whether it was written since its content was last a version; that is now.
+    pub(super) fn take_unkept(&self) -> bool {
+        self.unkept.swap(false, Relaxed)
     }
 
     /// Whether it was written since this was last asked.

@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod handles;
 mod nodes;
+mod restore;
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -30,6 +31,7 @@ pub use error::{Error, Result};
 pub use files::{OpenHow, Opened, WriteHow};
 pub use handles::{Handle, OpenFile};
 pub use nodes::ROOT;
+pub use restore::Past;
 
 /// An entry as the kernel is told of it.
 #[derive(Clone, Copy, Debug)]

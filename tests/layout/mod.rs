@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 const RANKS: &[(&str, u32)] = &[
     ("event", 0),
     ("health", 0),
+    ("disk", 0),
     ("event_log", 1),
     ("backing", 1),
     ("content", 1),

@@ -77,6 +77,13 @@ fn foretold(event: &Value) -> String {
 
 #[track_caller]
 fn assert_same_events(seed: u64, events: &[Value], expected: &[String]) {
+    // That a content became durable is told beside what was done, where it is a version that nobody closed.
+    let (versions, events): (Vec<_>, Vec<_>) = events
+        .iter()
+        .partition(|event| text(event, "op") == "fsync");
+    for version in versions {
+        assert!(version["blake3"].is_string(), "seed {seed}: {version}");
+    }
     for (at, event) in events.iter().enumerate() {
         let so_far =
             &expected[at.saturating_sub(SHOWN).min(expected.len())..at.min(expected.len())];

@@ -14,6 +14,7 @@ use std::process::ExitStatus;
 use crate::daemon::detach::{self, Again, Launched};
 use crate::daemon::serve::Mounted;
 use crate::daemon::{Config, DaemonError, Stop, serve, signals, supervise};
+use crate::recorder::{Capture, KeepOptions, OBJECT_BYTES_MAX_DEFAULT};
 use crate::{detect, event_log};
 
 use super::args::{MountArgs, MountOptions};
@@ -206,6 +207,7 @@ fn config(target: &Target, named: &MountOptions, fs_options: Vec<String>) -> Con
             held_after: None,
             sync_interval: named.sync_interval.unwrap_or(defaults.sync_interval),
         },
+        keep: keep(named),
         detect: detect::Options {
             watch: named.watch.unwrap_or_default(),
             scan_interval: named.scan_interval,
@@ -213,6 +215,15 @@ fn config(target: &Target, named: &MountOptions, fs_options: Vec<String>) -> Con
         },
         fs_options,
     }
+}
+
+/// What is kept of contents.
+fn keep(named: &MountOptions) -> Option<KeepOptions> {
+    let capture = named.capture.unwrap_or_default();
+    (capture != Capture::None).then_some(KeepOptions {
+        every_write: capture == Capture::Write,
+        object_bytes_max: named.capture_max.unwrap_or(OBJECT_BYTES_MAX_DEFAULT),
+    })
 }
 
 /// The one line of success, as the contract has it.

@@ -108,6 +108,8 @@ pub(super) fn merge(long: MountOptions, short: MountOptions) -> MountOptions {
         retain_bytes: long.retain_bytes.or(short.retain_bytes),
         retain_age: long.retain_age.or(short.retain_age),
         retain_max: long.retain_max.or(short.retain_max),
+        capture: long.capture.or(short.capture),
+        capture_max: long.capture_max.or(short.capture_max),
         passthrough: long.passthrough || short.passthrough,
         watch: long.watch.or(short.watch),
         scan_interval: long.scan_interval.or(short.scan_interval),
@@ -209,6 +211,11 @@ pub(super) fn to_args(options: &MountOptions) -> Vec<OsString> {
     push("log-file", options.log_file.clone().map(Into::into));
     push("sync-interval", options.sync_interval.as_ref().map(time));
     push("watch", options.watch.map(|watch| watch.word().into()));
+    push("capture", options.capture.map(|what| what.word().into()));
+    push(
+        "capture-max",
+        options.capture_max.map(|n| n.to_string().into()),
+    );
     push("scan-interval", options.scan_interval.as_ref().map(time));
     push("poll-interval", options.poll_interval.as_ref().map(time));
     push("retain-age", options.retain_age.as_ref().map(time));
@@ -245,6 +252,8 @@ mod tests {
             ("retain-age", "3d"),
             ("retain-max", "3x"),
             ("watch", "poll"),
+            ("capture", "write"),
+            ("capture-max", "1M"),
             ("scan-interval", "7s"),
             ("poll-interval", "300ms"),
         ];

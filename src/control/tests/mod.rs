@@ -12,9 +12,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Control, Entry, Facts, Read, Shared, Stream};
+use crate::disk::DirStorage;
 use crate::event::line::{FRAME_BYTES_MAX, body};
 use crate::event::{Caller, Event, EventType, Op, Seq, Source};
-use crate::event_log::{DirStorage, EventLog, Options, Purpose};
+use crate::event_log::{EventLog, Options, Purpose};
 use crate::health::Health;
 
 /// A read that nobody splits.
@@ -65,6 +66,7 @@ impl Bench {
             },
             consumers: std::sync::OnceLock::new(),
             detection: std::sync::OnceLock::new(),
+            content: std::sync::OnceLock::new(),
         };
         Bench {
             control: Control {

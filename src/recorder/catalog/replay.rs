@@ -84,6 +84,8 @@ impl Told {
     fn apply(&self, catalog: &Catalog) {
         match self.event_type {
             EventType::Created => self.created(catalog, &self.src),
+            // Nothing was changed by it.
+            EventType::Modified if self.op == Some(Op::Fsync) => {}
             EventType::Modified => self.modified(catalog),
             EventType::Deleted => self.deleted(catalog),
             EventType::Moved => self.moved(catalog),

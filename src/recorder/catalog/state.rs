@@ -1,7 +1,7 @@
 //! What the catalog expects of an entry, and how the disk may differ from it. Pure.
 
 use crate::backing::{Attr, FileType, Identity, Time};
-use crate::event::{HASH_BYTES, Seq, Timestamp};
+use crate::event::{Access, HASH_BYTES, Seq, Timestamp};
 
 /// A content hash (blake3).
 pub type Hash = [u8; HASH_BYTES];
@@ -81,6 +81,16 @@ impl State {
     #[must_use]
     pub fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.mode.into())
+    }
+
+    /// Who might do what with it; `None` where only the log tells of it.
+    #[must_use]
+    pub fn access(&self) -> Option<Access> {
+        (!self.unsure).then(|| Access {
+            mode: u32::from(self.mode) & 0o7777,
+            uid: self.uid,
+            gid: self.gid,
+        })
     }
 
     /// Whether it is a directory.

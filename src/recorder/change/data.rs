@@ -1,12 +1,14 @@
 //! Changes of content.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::backing::{self, Attr, Errno, FallocateFlags, Writer};
-use crate::event::{Event, EventType, Op, Seq};
+use crate::backing::{self, Attr, Errno, FallocateFlags, OFlags, Writer};
+use crate::event::{Event, Op, Seq};
 use crate::event_log::Purpose;
 
-use super::super::catalog::Catalog;
+use super::super::catalog::{Catalog, Hash};
+use super::super::keep::{Before, Destroyed};
 use super::super::look::{TOUCHES_MAX, Touch};
 use super::super::{Located, Scope};
 use super::{Change, modified, touched};
@@ -27,6 +29,8 @@ pub struct Write<'a> {
     pub via_mmap: bool,
     /// The writer, when its write takes set-id bits away as the kernel asks for ordinary users.
     pub drop_set_id: Option<Writer>,
+    /// Takes the hash of the content before, for the first write of a handle.
+    pub before: Option<&'a Before>,
 }
 
 /// What was written.
@@ -84,6 +88,21 @@ impl Change for Write<'_> {
         }
     }
 
+    fn destroys(&self) -> Option<Destroyed<'_>> {
+        self.before?;
+        Some(Destroyed::Of(self.entry, self.file))
+    }
+
+    fn remember(&self, before: Option<Hash>) {
+        if let Some(place) = self.before {
+            place.remember(before);
+        }
+    }
+
+    fn data<'b>(&'b self, done: &Written) -> Option<Cow<'b, [u8]>> {
+        Some(Cow::Borrowed(&self.data[..done.length]))
+    }
+
     fn follow(&self, done: &Written, seq: Seq, catalog: &Catalog) {
         touched(&done.attr, false, seq, catalog);
     }
@@ -99,6 +118,8 @@ pub struct Truncate<'a> {
     pub handle: Option<u64>,
     /// Size it gets, in bytes.
     pub size: u64,
+    /// Takes the hash of the content before.
+    pub before: Option<&'a Before>,
     /// The writer, when its write takes set-id bits away as the kernel asks for ordinary users.
     pub drop_set_id: Option<Writer>,
 }
@@ -142,6 +163,21 @@ impl Change for Truncate<'_> {
             handle: self.handle,
             ..modified(Op::Truncate, self.entry, done)
         }
+    }
+
+    fn destroys(&self) -> Option<Destroyed<'_>> {
+        Some(Destroyed::Of(self.entry, self.file))
+    }
+
+    fn remember(&self, before: Option<Hash>) {
+        if let Some(place) = self.before {
+            place.remember(before);
+        }
+    }
+
+    fn leaves<'b>(&'b self, done: &'b Attr) -> Option<(BorrowedFd<'b>, &'b Attr)> {
+        // What is done through a handle ends with its close.
+        self.handle.is_none().then_some((self.file, done))
     }
 
     fn follow(&self, done: &Attr, seq: Seq, catalog: &Catalog) {
@@ -272,58 +308,19 @@ impl Change for Copy<'_> {
         }
     }
 
+    fn data<'b>(&'b self, done: &Written) -> Option<Cow<'b, [u8]>> {
+        // What was copied inside the storage never came by; it stands in the target now.
+        const DATA_BYTES_MAX: usize = 1 << 20;
+        if done.length > DATA_BYTES_MAX {
+            return None;
+        }
+        let mut copied = vec![0; done.length];
+        let target = backing::reopen(self.to.0, OFlags::RDONLY).ok()?;
+        let count = backing::read_at(target.as_fd(), done.offset, &mut copied).ok()?;
+        (count == copied.len()).then_some(Cow::Owned(copied))
+    }
+
     fn follow(&self, done: &Written, seq: Seq, catalog: &Catalog) {
         touched(&done.attr, false, seq, catalog);
-    }
-}
-
-/// close(2) of a handle that was written. Nothing is done to the storage; the event says the writer is through.
-pub struct Close<'a> {
-    /// The file's entry.
-    pub entry: &'a dyn Located,
-    /// The file.
-    pub file: &'a dyn AsFd,
-    /// Number of the handle.
-    pub handle: u64,
-}
-
-impl Change for Close<'_> {
-    type Done = Attr;
-
-    fn op(&self) -> Op {
-        Op::Close
-    }
-
-    fn scope(&self) -> Scope {
-        Scope::of(&[self.entry.lock_key()])
-    }
-
-    fn path_bytes(&self) -> usize {
-        self.entry.path().len()
-    }
-
-    fn purpose(&self) -> Purpose {
-        // What was written is already recorded; a full disk must not keep its end from being said.
-        Purpose::Freeing
-    }
-
-    fn touches(&self) -> [Option<Touch<'_>>; TOUCHES_MAX] {
-        [None, None]
-    }
-
-    fn perform(&mut self) -> Result<Attr, Errno> {
-        backing::attr_of(self.file.as_fd())
-    }
-
-    fn describe(&self, done: &Attr) -> Event {
-        Event {
-            event_type: EventType::Closed,
-            handle: Some(self.handle),
-            ..modified(Op::Close, self.entry, done)
-        }
-    }
-
-    fn follow(&self, _done: &Attr, _seq: Seq, _catalog: &Catalog) {
-        // Nothing was done: what differs from the catalog now happened behind the mount.
     }
 }

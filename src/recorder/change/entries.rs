@@ -335,6 +335,10 @@ impl Change for Link<'_> {
         made(Op::Link, self.dir, self.name, &done.attr)
     }
 
+    fn carries<'b>(&self, done: &'b Made) -> Option<&'b Attr> {
+        Some(&done.attr)
+    }
+
     fn follow(&self, done: &Made, seq: Seq, catalog: &Catalog) {
         came((self.dir, self.name), &done.attr, seq, catalog);
     }

@@ -4,22 +4,29 @@ mod attributes;
 mod data;
 mod entries;
 mod moves;
+mod restore;
+mod versions;
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::backing::{Attr, Errno};
-use crate::event::{Event, EventType, Op, Seq, Source};
+use crate::event::{Access, Event, EventType, Op, Seq, Source};
 use crate::event_log::Purpose;
 
-use super::catalog::{Catalog, State};
+use super::catalog::{Catalog, Hash, State};
+use super::keep::{Ahead, Destroyed};
 use super::look::{TOUCHES_MAX, Touch};
 use super::{Located, Scope};
 
 pub use attributes::{RemoveXattr, SetAttributes, SetXattr};
-pub use data::{Close, Copy, Fallocate, Truncate, Write, Written};
+pub use data::{Copy, Fallocate, Truncate, Write, Written};
 pub use entries::{Create, Link, Made, Mkdir, Mknod, Symlink, UmaskedMode};
 pub use moves::{Exchange, Moved, Removed, Rename, Rmdir, Unlink};
+pub use restore::{Restore, Restored, Staged};
+pub use versions::{Close, Fsync};
 
 /// One change of the storage.
 pub trait Change {
@@ -48,8 +55,30 @@ pub trait Change {
     }
     /// Its event, without the caller.
     fn describe(&self, done: &Self::Done) -> Event;
-    /// What it destroyed.
-    fn destroyed<'a>(&self, _done: &'a Self::Done) -> Option<&'a Attr> {
+    /// Content that performing it destroys.
+    fn destroys(&self) -> Option<Destroyed<'_>> {
+        None
+    }
+    /// Is told the hash of what it destroys, before it is performed.
+    fn remember(&self, _before: Option<Hash>) {}
+    /// The file whose content, as it is after, is a version of its own.
+    fn leaves<'a>(&'a self, _done: &'a Self::Done) -> Option<(BorrowedFd<'a>, &'a Attr)> {
+        None
+    }
+    /// That content, read before the entry was locked.
+    fn ahead(&self) -> Option<&Ahead> {
+        None
+    }
+    /// The bytes it put into a file.
+    fn data<'a>(&'a self, _done: &Self::Done) -> Option<Cow<'a, [u8]>> {
+        None
+    }
+    /// An entry that took its content along to another name.
+    fn carries<'a>(&self, _done: &'a Self::Done) -> Option<&'a Attr> {
+        None
+    }
+    /// The entry that went the other way.
+    fn swaps<'a>(&self, _done: &'a Self::Done) -> Option<&'a Attr> {
         None
     }
     /// The catalog follows what was done and recorded at `seq`.
@@ -90,6 +119,15 @@ fn seen(event_type: EventType, op: Op, path: Vec<u8>) -> Event {
     Event {
         src_path: Some(path),
         ..Event::new(event_type, Some(op), Source::Mount)
+    }
+}
+
+/// Who might do what with an entry.
+fn access(attr: &Attr) -> Access {
+    Access {
+        mode: attr.perm,
+        uid: attr.uid,
+        gid: attr.gid,
     }
 }
 

@@ -9,9 +9,10 @@ use crate::event::{Event, EventType, Op, Replaced, Seq};
 use crate::event_log::Purpose;
 
 use super::super::catalog::{Catalog, State};
+use super::super::keep::Destroyed;
 use super::super::look::{TOUCHES_MAX, Touch};
 use super::super::{Located, Scope, Tree};
-use super::{Change, join, key, seen, touched};
+use super::{Change, access, join, key, seen, touched};
 
 /// An entry that lost its name.
 #[derive(Debug)]
@@ -61,6 +62,7 @@ fn gone(op: Op, dir: &dyn Located, name: &OsStr, attr: &Attr) -> Event {
         is_directory: attr.is_directory(),
         ino: Some(attr.identity.ino),
         size: Some(attr.size),
+        access: Some(access(attr)),
         ..seen(EventType::Deleted, op, join(dir, name))
     }
 }
@@ -95,6 +97,10 @@ impl Change for Unlink<'_> {
 
     fn describe(&self, done: &Removed) -> Event {
         gone(Op::Unlink, self.dir, self.name, &done.attr)
+    }
+
+    fn destroys(&self) -> Option<Destroyed<'_>> {
+        Some(Destroyed::At(self.dir, self.name))
     }
 
     fn follow(&self, done: &Removed, seq: Seq, catalog: &Catalog) {
@@ -267,6 +273,7 @@ impl Change for Rename<'_> {
             ino: other.identity.ino,
             size: other.size,
             blake3: None,
+            access: Some(access(&other)),
         });
         Event {
             replaced,
@@ -274,8 +281,14 @@ impl Change for Rename<'_> {
         }
     }
 
-    fn destroyed<'b>(&self, done: &'b Moved) -> Option<&'b Attr> {
-        done.other.as_ref()
+    fn destroys(&self) -> Option<Destroyed<'_>> {
+        // Without an entry there, nothing is destroyed; and one that comes now is no session's.
+        (!self.no_replace && self.keys.1.is_some() && self.keys.1 != Some(self.keys.0))
+            .then_some(Destroyed::At(self.to.0, self.to.1))
+    }
+
+    fn carries<'b>(&self, done: &'b Moved) -> Option<&'b Attr> {
+        Some(&done.attr)
     }
 
     fn follow(&self, done: &Moved, seq: Seq, catalog: &Catalog) {
@@ -350,6 +363,14 @@ impl Change for Exchange<'_> {
 
     fn describe(&self, done: &Moved) -> Event {
         moved(Op::Exchange, self.from, self.to, &done.attr)
+    }
+
+    fn carries<'b>(&self, done: &'b Moved) -> Option<&'b Attr> {
+        Some(&done.attr)
+    }
+
+    fn swaps<'b>(&self, done: &'b Moved) -> Option<&'b Attr> {
+        done.other.as_ref()
     }
 
     fn follow(&self, done: &Moved, seq: Seq, catalog: &Catalog) {

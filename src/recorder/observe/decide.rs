@@ -4,6 +4,7 @@
 use crate::backing::Attr;
 
 use super::super::catalog::{Difference, Hash, State};
+use super::super::keep::Captured;
 
 /// A directory and a name in it.
 pub(super) type Place = (u64, Vec<u8>);
@@ -28,6 +29,8 @@ pub(super) struct Sight {
     pub(super) found: Option<Attr>,
     /// Hash of what stands there, when it was read.
     pub(super) hash: Option<Hash>,
+    /// That content, where it is kept for the event that will tell of it.
+    pub(super) captured: Captured,
     /// Where else the catalog knows what stands there.
     pub(super) elsewhere: Elsewhere,
     /// Whether every name of the directory was known.

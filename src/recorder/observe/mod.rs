@@ -154,7 +154,9 @@ impl Recorder {
         let at = place.descriptor()?;
         let at = (dir, at.as_fd());
         for look in 1..=LOOKS_MAX {
-            let Some(sight) = tracked.see(at, name, how, look < LOOKS_MAX)? else {
+            let Some(sight) =
+                tracked.see(at, name, (how, look < LOOKS_MAX), self.keeper.as_ref())?
+            else {
                 continue;
             };
             let state = tracked.catalog.state(dir).ok_or(Errno::STALE)?;
@@ -170,6 +172,7 @@ impl Recorder {
                 dir,
                 name: name.as_bytes(),
                 source,
+                missing: sight.captured.missing,
             };
             let verdict = decide(&sight, settled);
             return finding.act(&sight, verdict);
@@ -198,6 +201,7 @@ impl Recorder {
             dir,
             name: b".",
             source,
+            missing: None,
         };
         finding.itself(dir, &state, &attr)
     }

@@ -2,7 +2,7 @@
 //! leaves a catalog that still differs from the disk in exactly what was not recorded.
 
 use crate::backing::Attr;
-use crate::event::{Event, EventType, Op, Replaced, Seq, Source};
+use crate::event::{Event, EventType, MissingContent, Op, Replaced, Seq, Source};
 
 use super::super::catalog::{Hash, State};
 use super::super::reach::Tracked;
@@ -17,6 +17,8 @@ pub(super) struct Finding<'a> {
     pub(super) dir: u64,
     pub(super) name: &'a [u8],
     pub(super) source: Source,
+    /// Why the content of what stands there is not kept.
+    pub(super) missing: Option<MissingContent>,
 }
 
 impl Finding<'_> {
@@ -231,6 +233,7 @@ impl Finding<'_> {
                 ino: Some(state.identity.ino),
                 size: Some(state.size),
                 prev_blake3: state.hash,
+                access: state.access(),
                 src_path: Some(self.tracked.path_of(&place)),
                 ..Event::new(EventType::Deleted, Some(Op::Found), self.source)
             };
@@ -311,6 +314,7 @@ impl Finding<'_> {
             is_directory: attr.is_directory(),
             ino: Some(attr.identity.ino),
             size: Some(attr.size),
+            content_missing: self.missing,
             ..Event::new(event_type, Some(Op::Found), self.source)
         }
     }
@@ -342,5 +346,6 @@ fn replaced_of(state: &State) -> Replaced {
         ino: state.identity.ino,
         size: state.size,
         blake3: state.hash,
+        access: state.access(),
     }
 }

@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use crate::backing::{self, Attr, Errno};
 
 use super::super::catalog::State;
-use super::super::digest::{Digest, digest, same};
+use super::super::digest::same;
+use super::super::keep::{Captured, Keeper, Moved, capture};
 use super::super::locks::KEYS_MAX;
 use super::super::reach::Tracked;
 use super::super::{Located, Scope, Tree};
@@ -21,21 +22,33 @@ impl Tracked {
         &self,
         (dir, at): (u64, BorrowedFd<'_>),
         name: &OsStr,
-        how: How,
-        read: bool,
+        (how, read): (How, bool),
+        keeper: Option<&Keeper>,
     ) -> Result<Option<Sight>, Errno> {
         let mut sight = self.see_names(dir, at, name)?;
         let Some(attr) = &sight.found else {
             return Ok(Some(sight));
         };
         if read && self.wants_content(&sight, attr, how) {
-            match digest(at, name, attr) {
-                Digest::Hash(hash) => sight.hash = Some(hash),
-                Digest::None => {}
-                Digest::Moved => return Ok(None),
-            }
+            let keeper = keeper.filter(|_| self.will_be_told(&sight, attr));
+            let captured = match capture(at, name, attr, keeper) {
+                Ok(captured) => captured,
+                Err(Moved) => return Ok(None),
+            };
+            sight.hash = captured.hash;
+            sight.captured = captured;
         }
         Ok(Some(sight))
+    }
+
+    /// Whether an event will tell of what stands there, so that its content is to be kept: not of what is learnt
+    /// because it stood there before anyone watched, and not of what is only hashed.
+    fn will_be_told(&self, sight: &Sight, attr: &Attr) -> bool {
+        let known = self.catalog.state(self.catalog.key_of(&attr.identity));
+        match known.filter(|state| state.is_of(attr)) {
+            Some(state) => !state.difference(attr).is_none(),
+            None => sight.listed || sight.known.is_some(),
+        }
     }
 
     /// Whether the same is seen again, now that it cannot be changed through the mount any more.
@@ -75,6 +88,7 @@ impl Tracked {
             known,
             found,
             hash: None,
+            captured: Captured::default(),
             elsewhere,
             listed: self.catalog.is_listed(dir),
         })

@@ -17,8 +17,9 @@ use super::super::change::{
 };
 use super::super::{Descriptor, How, Located, Observed, RecordError, Recorder, Tree};
 use crate::backing::{self, Attr, DirReader, Errno, Identity, OFlags, Times};
+use crate::disk::DirStorage;
 use crate::event::{Caller, Seq, Source};
-use crate::event_log::{Chunk, DirStorage, EventLog, Options};
+use crate::event_log::{Chunk, EventLog, Options};
 use crate::health::Health;
 
 pub(super) const RESERVED: &str = ".hippofs";
@@ -173,6 +174,7 @@ impl Bed {
             data: text.as_bytes(),
             via_mmap: false,
             drop_set_id: None,
+            before: None,
         };
         self.recorder.apply(change, &caller(), |_| {}).map(drop)
     }

@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::tests::options;
-use super::*;
+use super::{Storage, StoredFile};
 
 /// What the chosen call does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// Nothing, and gives EIO.
     Io,
     /// Nothing, and gives ENOSPC.
@@ -26,7 +25,7 @@ pub(super) enum Fault {
     Done,
 }
 
-pub(super) const FAULTS: [Fault; 5] = [
+pub(crate) const FAULTS: [Fault; 5] = [
     Fault::Io,
     Fault::NoSpace,
     Fault::Short,
@@ -36,35 +35,35 @@ pub(super) const FAULTS: [Fault; 5] = [
 
 /// Which calls fail.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plan {
-    pub(super) fault: Fault,
-    pub(super) from: u64,
+pub(crate) struct Plan {
+    pub(crate) fault: Fault,
+    pub(crate) from: u64,
     /// How many calls from there on.
-    pub(super) count: u64,
+    pub(crate) count: u64,
 }
 
 #[derive(Default)]
-pub(super) struct Disk {
-    pub(super) names: BTreeMap<String, Arc<MemFile>>,
+pub(crate) struct Disk {
+    pub(crate) names: BTreeMap<String, Arc<MemFile>>,
     durable_names: BTreeMap<String, Arc<MemFile>>,
-    pub(super) calls: u64,
-    pub(super) plan: Option<Plan>,
+    pub(crate) calls: u64,
+    pub(crate) plan: Option<Plan>,
     /// Preallocation finds no room.
-    pub(super) full: bool,
+    pub(crate) full: bool,
     /// Syncs fail.
-    pub(super) sync_fails: bool,
-    pub(super) allocations: u64,
+    pub(crate) sync_fails: bool,
+    pub(crate) allocations: u64,
 }
 
 #[derive(Default)]
-pub(super) struct MemFile {
+pub(crate) struct MemFile {
     bytes: Mutex<Vec<u8>>,
     durable: Mutex<Vec<u8>>,
 }
 
-/// A handle of one disk; every log opened on it sees the same files.
+/// A handle of one disk; everything opened on it sees the same files.
 #[derive(Clone, Default)]
-pub(super) struct MemStorage(pub(super) Arc<Mutex<Disk>>);
+pub(crate) struct MemStorage(pub(crate) Arc<Mutex<Disk>>);
 
 struct MemHandle {
     disk: MemStorage,
@@ -91,16 +90,12 @@ impl MemStorage {
     }
 
     /// Leaves what was synced.
-    pub(super) fn lose_power(&self) {
+    pub(crate) fn lose_power(&self) {
         let mut disk = self.0.lock();
         disk.names = disk.durable_names.clone();
         for file in disk.names.values() {
             *file.bytes.lock() = file.durable.lock().clone();
         }
-    }
-
-    pub(super) fn open_log(&self) -> Result<(EventLog, Recovery), LogError> {
-        EventLog::open(Box::new(self.clone()), options())
     }
 }
 

@@ -1,7 +1,11 @@
-//! The fault seam: every storage call of the log goes through [`Storage`] and [`StoredFile`].
+//! The files of the state directory, and the fault seam: every call that the log and the contents make on their
+//! files goes through [`Storage`] and [`StoredFile`]. Rank 0.
 //!
 //! [`DirStorage`] is the real one: a directory reached by its descriptor only, so a mount over it changes nothing.
 //! The tests have another, which fails, tears or refuses each call in turn.
+
+#[cfg(test)]
+pub(crate) mod faults;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -83,7 +87,10 @@ pub trait StoredFile: Send + Sync {
 }
 
 /// Writes all of `bytes` at `offset`.
-pub(super) fn write_all_at(file: &dyn StoredFile, bytes: &[u8], offset: u64) -> io::Result<()> {
+///
+/// # Errors
+/// What the system said; some of the bytes may have been written.
+pub fn write_all_at(file: &dyn StoredFile, bytes: &[u8], offset: u64) -> io::Result<()> {
     let mut done = 0;
     while done < bytes.len() {
         match file.write_at(&bytes[done..], offset + done as u64)? {
@@ -94,14 +101,14 @@ pub(super) fn write_all_at(file: &dyn StoredFile, bytes: &[u8], offset: u64) -> 
     Ok(())
 }
 
-/// The `log` directory of a store.
+/// A directory of the state.
 pub struct DirStorage {
     dir: OwnedFd,
     writable: bool,
 }
 
 impl DirStorage {
-    /// A log that is written.
+    /// One that is written.
     #[must_use]
     pub fn new(dir: OwnedFd) -> DirStorage {
         DirStorage {
@@ -110,7 +117,7 @@ impl DirStorage {
         }
     }
 
-    /// A log that is only looked at; every change gives `ReadOnlyFilesystem`.
+    /// One that is only looked at; every change gives `ReadOnlyFilesystem`.
     #[must_use]
     pub fn open_readonly(dir: OwnedFd) -> DirStorage {
         DirStorage {
