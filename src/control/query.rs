@@ -182,7 +182,7 @@ fn request(name: &str, body: &Value, text: Option<&str>) -> Result<Request, Reje
 fn reconcile(body: &Value) -> Result<Request, Reject> {
     let fields = Fields::new("reconcile", body, &["path", "full"])?;
     let path = fields.text("path", PATH_BYTES_MAX)?.unwrap_or_default();
-    if path.starts_with('/') || path.split('/').any(|name| name == "..") {
+    if !is_relative(path) {
         return Err(fields.wrong("path", "a path relative to the mount's root, without `..`"));
     }
     let full = match fields.value("full") {
@@ -250,7 +250,10 @@ fn versions(body: &Value, text: &str) -> Result<VersionsQuery, Reject> {
         at: moment(&fields, text, "at")?,
     };
     if query.all && query.at.is_some() {
-        return Err(invalid("`all` and `at` exclude each other", "leave one out"));
+        return Err(invalid(
+            "`all` and `at` exclude each other",
+            "leave one out",
+        ));
     }
     Ok(query)
 }
@@ -268,10 +271,19 @@ fn restore(body: &Value, text: &str) -> Result<RestoreQuery, Reject> {
     })
 }
 
+fn is_relative(path: &str) -> bool {
+    !path.starts_with('/') && path.split('/').all(|name| name != "..")
+}
+
 fn past_path(fields: &Fields<'_>) -> Result<String, Reject> {
     let path = fields.text("path", PATH_BYTES_MAX)?;
-    let path = path.filter(|path| !path.is_empty() && !path.starts_with('/'));
-    let wrong = || fields.wrong("path", "a path relative to the root of the mount; `.` is all of it");
+    let path = path.filter(|path| !path.is_empty() && is_relative(path));
+    let wrong = || {
+        fields.wrong(
+            "path",
+            "a path relative to the mount's root, without `..`; `.` is all of it",
+        )
+    };
     Ok(path.ok_or_else(wrong)?.trim_end_matches('/').to_owned())
 }
 
@@ -290,7 +302,9 @@ fn moment(fields: &Fields<'_>, text: &str, key: &str) -> Result<Option<past::Mom
             let time = time(fields, text, key)?;
             Ok(time.map(|time| past::Moment::Time(time.last())))
         }
-        _ => Ok(fields.number(key, u64::MAX)?.map(|seq| past::Moment::Seq(Seq(seq)))),
+        _ => Ok(fields
+            .number(key, u64::MAX)?
+            .map(|seq| past::Moment::Seq(Seq(seq)))),
     }
 }
 

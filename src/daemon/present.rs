@@ -36,7 +36,10 @@ impl Now {
 
 impl Present for Now {
     fn live(&self, path: &[u8], not_after: Seq) -> io::Result<Option<Vec<u8>>> {
-        let Some(key) = self.key_of(path).filter(|key| self.untouched(*key, not_after)) else {
+        let Some(key) = self
+            .key_of(path)
+            .filter(|key| self.untouched(*key, not_after))
+        else {
             return Ok(None);
         };
         let Some(place) = self.0.recorder().place(key) else {
@@ -66,7 +69,9 @@ impl Present for Now {
         let mut open = vec![(catalog.root(), Vec::new())];
         while let Some((dir, path)) = open.pop() {
             for (name, key) in catalog.names(dir) {
-                let Some(state) = catalog.state(key) else { continue };
+                let Some(state) = catalog.state(key) else {
+                    continue;
+                };
                 let below = if path.is_empty() {
                     name
                 } else {

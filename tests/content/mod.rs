@@ -1,5 +1,7 @@
 //! What is kept of contents: each version is named by its event, and is there before the event is.
 
+mod past;
+
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;

@@ -58,8 +58,12 @@ pub(in super::super) fn versions(past: &Past, query: &VersionsQuery) -> Result<S
         }
     };
     let oldest = past.log.oldest();
-    let gap = (oldest > Seq(1)).then(|| json!({"reason": "retention", "from": 1, "to": oldest.0 - 1}));
-    push(&mut out, json_map(json!({"count": count, "head": past.log.head().0, "gap": gap})));
+    let gap =
+        (oldest > Seq(1)).then(|| json!({"reason": "retention", "from": 1, "to": oldest.0 - 1}));
+    push(
+        &mut out,
+        json_map(json!({"count": count, "head": past.log.head().0, "gap": gap})),
+    );
     Ok(out)
 }
 
@@ -106,7 +110,8 @@ pub(super) fn selects(path: &str, name: &[u8]) -> bool {
     }
     let below = name.strip_prefix(exact.as_bytes());
     below.is_some_and(|rest| rest.first() == Some(&b'/'))
-        || (path.contains(['*', '?', '[', '{']) && PathGlob::new(path).is_ok_and(|glob| glob.matches(name)))
+        || (path.contains(['*', '?', '[', '{'])
+            && PathGlob::new(path).is_ok_and(|glob| glob.matches(name)))
 }
 
 pub(super) fn kind_word(kind: EntryKind) -> &'static str {
@@ -150,7 +155,9 @@ fn push(out: &mut String, line: Map<String, Value>) {
 pub(in super::super) fn failure(error: &PastError) -> String {
     let mut message = String::new();
     quote(&error.to_string(), &mut message);
-    format!("{{\"error\":{{\"code\":\"past\",\"message\":{message},\"hint\":\"`hippofs verify` tells more\"}}}}\n")
+    format!(
+        "{{\"error\":{{\"code\":\"past\",\"message\":{message},\"hint\":\"`hippofs verify` tells more\"}}}}\n"
+    )
 }
 
 impl Past {

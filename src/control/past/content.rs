@@ -70,13 +70,19 @@ impl DirMove {
     /// Where what stands at `path` after it stood before, if it brought it.
     pub(super) fn origin(&self, path: &[u8]) -> Option<Vec<u8>> {
         let back = moved_along(path, &self.dest, &self.src);
-        back.or_else(|| self.is_exchange.then(|| moved_along(path, &self.src, &self.dest))?)
+        back.or_else(|| {
+            self.is_exchange
+                .then(|| moved_along(path, &self.src, &self.dest))?
+        })
     }
 
     /// Where what stood at `path` before it stands after, if it took it away.
     pub(super) fn target(&self, path: &[u8]) -> Option<Vec<u8>> {
         let on = moved_along(path, &self.src, &self.dest);
-        on.or_else(|| self.is_exchange.then(|| moved_along(path, &self.dest, &self.src))?)
+        on.or_else(|| {
+            self.is_exchange
+                .then(|| moved_along(path, &self.dest, &self.src))?
+        })
     }
 }
 
@@ -113,7 +119,11 @@ impl Past {
     }
 
     /// The bytes of what is known; `None` when there are none.
-    pub(in super::super) fn bytes(&self, path: &[u8], known: &Known) -> Result<Option<Vec<u8>>, PastError> {
+    pub(in super::super) fn bytes(
+        &self,
+        path: &[u8],
+        known: &Known,
+    ) -> Result<Option<Vec<u8>>, PastError> {
         Ok(match known {
             Known::Held(hash) => self.content.read(hash)?,
             Known::Bytes(bytes) => Some(bytes.clone()),
@@ -278,11 +288,18 @@ impl Past {
 
     /// The content after the last of `past`, from the last one that is known and the writes since; `None` when one of
     /// them was not kept.
-    fn rebuilt(&self, path: &[u8], past: &[Touch], depth: usize) -> Result<Option<Vec<u8>>, PastError> {
+    fn rebuilt(
+        &self,
+        path: &[u8],
+        past: &[Touch],
+        depth: usize,
+    ) -> Result<Option<Vec<u8>>, PastError> {
         let mut writes = Vec::new();
         let mut base = None;
         for touch in past.iter().rev() {
-            let Touch::Event(event) = touch else { return Ok(None) };
+            let Touch::Event(event) = touch else {
+                return Ok(None);
+            };
             let Some(change) = self.event(*event)?.filter(|c| c.concerns(path)) else {
                 continue;
             };
@@ -309,7 +326,9 @@ impl Past {
             }
             break;
         }
-        let Some(mut bytes) = base else { return Ok(None) };
+        let Some(mut bytes) = base else {
+            return Ok(None);
+        };
         for change in writes.iter().rev() {
             if !self.apply(&mut bytes, change)? {
                 return Ok(None);
@@ -335,7 +354,9 @@ impl Past {
             Some(hash) => self.content.read(&hash)?,
             None => None,
         };
-        let offset = change.number("offset").and_then(|at| usize::try_from(at).ok());
+        let offset = change
+            .number("offset")
+            .and_then(|at| usize::try_from(at).ok());
         let (Some(data), Some(offset)) = (data, offset) else {
             return Ok(false);
         };

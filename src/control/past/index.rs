@@ -131,7 +131,9 @@ impl PathIndex {
         let mut found = Vec::new();
         for (block, entries) in &self.blocks {
             let from = entries.partition_point(|entry| entry >> 16 < key);
-            let of_path = entries[from..].iter().take_while(|entry| *entry >> 16 == key);
+            let of_path = entries[from..]
+                .iter()
+                .take_while(|entry| *entry >> 16 == key);
             found.extend(of_path.map(|entry| Seq(block * BLOCK_EVENTS + (entry & 0xffff))));
         }
         if let Some(offsets) = self.tail.get(&key) {
@@ -143,7 +145,10 @@ impl PathIndex {
 
     /// Directories that moved with `path` below them, before or after, rising.
     pub(super) fn moves_of(&self, path: &[u8]) -> Vec<DirMove> {
-        let below = |dir: &[u8]| path.strip_prefix(dir).is_some_and(|rest| rest.first() == Some(&b'/'));
+        let below = |dir: &[u8]| {
+            path.strip_prefix(dir)
+                .is_some_and(|rest| rest.first() == Some(&b'/'))
+        };
         let concern = |moved: &&DirMove| below(&moved.src) || below(&moved.dest);
         self.moves.iter().filter(concern).cloned().collect()
     }

@@ -1,12 +1,13 @@
 //! The tree `versions/` as the kernel knows it: a number for each name it has looked up and not forgotten.
 
+use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeSet, HashMap};
 
 use memchr::memmem;
 use parking_lot::Mutex;
 
-use crate::event::Seq;
 use crate::control::tree::Entry;
+use crate::event::Seq;
 use crate::event_log::Chunk;
 
 use super::content::Known;
@@ -53,8 +54,8 @@ impl Names {
         loop {
             table.last = table.last.wrapping_add(1);
             let id = table.last;
-            if !table.by_id.contains_key(&id) {
-                table.by_id.insert(id, (place.clone(), 1));
+            if let Slot::Vacant(slot) = table.by_id.entry(id) {
+                slot.insert((place.clone(), 1));
                 table.ids.insert(place, id);
                 return VersionId(id);
             }
@@ -76,7 +77,11 @@ impl Names {
 
     /// What a number stands for.
     pub(in super::super) fn place(&self, id: VersionId) -> Option<Place> {
-        self.0.lock().by_id.get(&id.0).map(|(place, _)| place.clone())
+        self.0
+            .lock()
+            .by_id
+            .get(&id.0)
+            .map(|(place, _)| place.clone())
     }
 }
 
@@ -91,7 +96,10 @@ impl Past {
     }
 
     /// The content that a file of `versions/` stands for.
-    pub(in super::super) fn read_version(&self, id: VersionId) -> Result<Option<Vec<u8>>, PastError> {
+    pub(in super::super) fn read_version(
+        &self,
+        id: VersionId,
+    ) -> Result<Option<Vec<u8>>, PastError> {
         match self.names.place(id) {
             Some(place) => self.read(&place),
             None => Ok(None),
@@ -100,7 +108,11 @@ impl Past {
 
     /// The entry `name` below `dir` (empty for `versions/` itself): a path that has a past, or a position at which the
     /// content of `dir` is known.
-    pub(in super::super) fn child(&self, dir: &[u8], name: &[u8]) -> Result<Option<(VersionId, bool)>, PastError> {
+    pub(in super::super) fn child(
+        &self,
+        dir: &[u8],
+        name: &[u8],
+    ) -> Result<Option<(VersionId, bool)>, PastError> {
         let mut path = dir.to_vec();
         if !path.is_empty() {
             path.push(b'/');
@@ -133,13 +145,18 @@ impl Past {
         let mut names = BTreeSet::new();
         let mut reader = self.log.reader(Seq(0), self.log.head());
         // A text that cannot be in a line about anything below `dir` is passed over without a look at its fields.
-        let plain = dir.iter().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(b));
+        let plain = dir
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(b));
         let sieve = (plain && !dir.is_empty()).then(|| memmem::Finder::new(dir));
         loop {
             match reader.next_chunk(CHUNK_BYTES)? {
                 Chunk::Lines(lines) => {
                     for line in lines.split(|byte| *byte == b'\n') {
-                        if sieve.as_ref().is_none_or(|sieve| sieve.find(line).is_some()) {
+                        if sieve
+                            .as_ref()
+                            .is_none_or(|sieve| sieve.find(line).is_some())
+                        {
                             let below = paths(line).into_iter().flatten();
                             names.extend(below.filter_map(|path| name_below(dir, &path)));
                         }
@@ -154,7 +171,11 @@ impl Past {
             let mut versions = self.versions_of(dir)?;
             versions.retain(|version| self.is_kept(version));
             versions.dedup_by_key(|version| version.at);
-            children.extend(versions.iter().map(|v| (v.at.to_string().into_bytes(), false)));
+            children.extend(
+                versions
+                    .iter()
+                    .map(|v| (v.at.to_string().into_bytes(), false)),
+            );
         }
         Ok(children)
     }

@@ -96,7 +96,11 @@ struct Done {
 }
 
 /// Begins a restore on a thread of its own.
-pub(in super::super) fn begin(past: &Arc<Past>, query: RestoreQuery, caller: Arc<Caller>) -> Result<Arc<Work>, Reject> {
+pub(in super::super) fn begin(
+    past: &Arc<Past>,
+    query: RestoreQuery,
+    caller: Arc<Caller>,
+) -> Result<Arc<Work>, Reject> {
     let busy = || {
         let hint = "ask again when it is done; its reply tells";
         Reject::new("busy", "another restore is under way", hint)
@@ -106,13 +110,15 @@ pub(in super::super) fn begin(past: &Arc<Past>, query: RestoreQuery, caller: Arc
     if past.restoring.is_locked() {
         return Err(busy());
     }
-    let spawned = std::thread::Builder::new().name("restore".into()).spawn(move || {
-        match past.restoring.try_lock() {
-            Some(_one) => past.restore(&query, &caller, &own),
-            None => own.say(busy().line()),
-        }
-        own.end();
-    });
+    let spawned = std::thread::Builder::new()
+        .name("restore".into())
+        .spawn(move || {
+            match past.restoring.try_lock() {
+                Some(_one) => past.restore(&query, &caller, &own),
+                None => own.say(busy().line()),
+            }
+            own.end();
+        });
     spawned.map_err(|error| Reject::new("busy", error.to_string(), "see the system's limits"))?;
     Ok(work)
 }
@@ -120,7 +126,9 @@ pub(in super::super) fn begin(past: &Arc<Past>, query: RestoreQuery, caller: Arc
 impl Past {
     fn restore(&self, query: &RestoreQuery, caller: &Arc<Caller>, work: &Work) {
         let before = self.log.head();
-        let outcome = self.position_of(query.at).and_then(|at| self.plan(query, at).map(|plan| (at, plan)));
+        let outcome = self
+            .position_of(query.at)
+            .and_then(|at| self.plan(query, at).map(|plan| (at, plan)));
         let (at, (items, extra, problems)) = match outcome {
             Ok(planned) => planned,
             Err(error) => return work.say(super::answer::failure(&error)),
@@ -131,7 +139,12 @@ impl Past {
             return work.say(Reject::new("missing", message, hint).line());
         }
         let mut done = Vec::new();
-        let outcome = self.carry_out((&items, &extra), (at, query.dry_run), caller, (work, &mut done));
+        let outcome = self.carry_out(
+            (&items, &extra),
+            (at, query.dry_run),
+            caller,
+            (work, &mut done),
+        );
         match outcome {
             Ok((restored, unchanged, removed)) => {
                 let line = json!({
@@ -144,14 +157,20 @@ impl Past {
                 let taken_back = self.take_back(&done, before, caller);
                 let shown = String::from_utf8_lossy(&path);
                 let message = format!("{shown}: {error}; {taken_back}");
-                work.say(Reject::new("failed", message, "see the disk and what stands there").line());
+                work.say(
+                    Reject::new("failed", message, "see the disk and what stands there").line(),
+                );
             }
         }
     }
 
     /// What is to be put back, in order; what is to be removed, in order; and why it cannot be done.
     #[allow(clippy::type_complexity)]
-    fn plan(&self, query: &RestoreQuery, at: Seq) -> Result<(Vec<Item>, Vec<(Vec<u8>, EntryKind)>, Vec<String>), PastError> {
+    fn plan(
+        &self,
+        query: &RestoreQuery,
+        at: Seq,
+    ) -> Result<(Vec<Item>, Vec<(Vec<u8>, EntryKind)>, Vec<String>), PastError> {
         let (tree, gone) = self.tree_at(at)?;
         let present = self.present_tree();
         let (mut items, mut problems, mut bytes) = (Vec::new(), Vec::new(), 0_u64);
@@ -160,7 +179,11 @@ impl Past {
                 continue;
             }
             let stand = self.at(path, at)?;
-            let kind = if stand.is_link { EntryKind::Symlink } else { what.kind };
+            let kind = if stand.is_link {
+                EntryKind::Symlink
+            } else {
+                what.kind
+            };
             match &stand.known {
                 _ if kind == EntryKind::Directory => {}
                 Known::Missing(why) if problems.len() < PROBLEMS_MAX => {
@@ -181,11 +204,18 @@ impl Past {
             });
         }
         if items.is_empty() {
-            let lost = if gone { "; the log does not reach back so far" } else { "" };
+            let lost = if gone {
+                "; the log does not reach back so far"
+            } else {
+                ""
+            };
             problems.push(format!("{}: nothing stood there{lost}", query.path));
         }
         if bytes > self.present.room() {
-            problems.push(format!("{bytes} bytes are needed, and the disk has {} left", self.present.room()));
+            problems.push(format!(
+                "{bytes} bytes are needed, and the disk has {} left",
+                self.present.room()
+            ));
         }
         Ok((items, extra(query, &tree, &present), problems))
     }
@@ -224,7 +254,9 @@ impl Past {
                 (_, true) => "would_restore",
             };
             if !dry_run {
-                let bytes = self.bytes(&item.path, &item.known).map_err(|e| failed(&e))?;
+                let bytes = self
+                    .bytes(&item.path, &item.known)
+                    .map_err(|e| failed(&e))?;
                 let returned = Returned {
                     kind: item.kind,
                     content: bytes.as_deref().unwrap_or_default(),
@@ -251,7 +283,11 @@ impl Past {
                 });
             }
             removed += 1;
-            work.say(line(path, *kind, if dry_run { "would_remove" } else { "removed" }));
+            work.say(line(
+                path,
+                *kind,
+                if dry_run { "would_remove" } else { "removed" },
+            ));
         }
         Ok((restored, unchanged, removed))
     }
@@ -272,7 +308,13 @@ impl Past {
         }
     }
 
-    fn put_as_of(&self, path: &[u8], kind: EntryKind, at: Seq, caller: &Arc<Caller>) -> io::Result<()> {
+    fn put_as_of(
+        &self,
+        path: &[u8],
+        kind: EntryKind,
+        at: Seq,
+        caller: &Arc<Caller>,
+    ) -> io::Result<()> {
         let stand = self.at(path, at).map_err(io::Error::other)?;
         let bytes = self.bytes(path, &stand.known).map_err(io::Error::other)?;
         let returned = Returned {

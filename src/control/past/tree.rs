@@ -32,7 +32,9 @@ impl Past {
     pub(super) fn present_tree(&self) -> Tree {
         let entries = self.present.entries().into_iter();
         let what = |kind| What { kind, access: None };
-        entries.map(|entry| (entry.path, what(entry.kind))).collect()
+        entries
+            .map(|entry| (entry.path, what(entry.kind)))
+            .collect()
     }
 
     /// The tree right after the event `seq`. Events that are gone cannot be undone; the second value says whether
@@ -47,7 +49,11 @@ impl Past {
         loop {
             match reader.next_chunk(CHUNK_BYTES)? {
                 Chunk::Lines(lines) => {
-                    let names = |line: &&[u8]| sieves.iter().any(|s| memmem::find(line, s.as_bytes()).is_some());
+                    let names = |line: &&[u8]| {
+                        sieves
+                            .iter()
+                            .any(|s| memmem::find(line, s.as_bytes()).is_some())
+                    };
                     let lines = lines.split(|byte| *byte == b'\n').filter(names);
                     since.extend(lines.filter_map(Change::parse));
                 }
@@ -79,10 +85,13 @@ fn undo(tree: &mut Tree, change: &Change) {
             let moved = take(tree, dest);
             put(tree, dest, &change.src, moved);
             if change.line.get("replaced").is_some() {
-                tree.insert(dest.clone(), What {
-                    kind: EntryKind::File,
-                    ..what_went(change)
-                });
+                tree.insert(
+                    dest.clone(),
+                    What {
+                        kind: EntryKind::File,
+                        ..what_went(change)
+                    },
+                );
             }
         }
         _ => {}
