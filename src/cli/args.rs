@@ -48,6 +48,14 @@ pub enum Command {
     Reconcile(ReconcileArgs),
     /// Check every line of the log and every stored content, mounted or not
     Verify(VerifyArgs),
+    /// Show the history of one file, also of a deleted one: who changed it, when and how
+    Log(LogArgs),
+    /// Write an earlier version of a file to standard output
+    Show(ShowArgs),
+    /// Compare a version of a file with another, or with the file as it is
+    Diff(DiffArgs),
+    /// Put back a file, a directory or what a glob selects as it was, or write that elsewhere
+    Restore(RestoreArgs),
     /// Print a completion script
     Completions(CompletionsArgs),
     /// Print a manual page
@@ -276,6 +284,91 @@ pub struct VerifyArgs {
     /// Where the state of an unmounted storage is, when not in `.hippofs`
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub state_dir: Option<PathBuf>,
+}
+
+/// Arguments of `log`.
+#[derive(Args, Debug)]
+pub struct LogArgs {
+    /// A file in a mount, or the path it had
+    ///
+    /// One line for each version, the newest first: seq, local time, what happened, name, size, the first digits of
+    /// the content's hash, whether the content can be read, and by whom. The history goes on under earlier names.
+    #[arg(value_name = "PATH/FILE", value_hint = ValueHint::FilePath)]
+    pub path: PathBuf,
+    /// Every event, and not only those that left a version
+    #[arg(long)]
+    pub all: bool,
+    /// At most this many lines, the newest
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Print JSON Lines as the daemon gives them, the newest first
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `show`.
+#[derive(Args, Debug)]
+pub struct ShowArgs {
+    /// A file in a mount, or the path it had
+    #[arg(value_name = "PATH/FILE", value_hint = ValueHint::FilePath)]
+    pub path: PathBuf,
+    /// The version: as it was right after this seq, or at this time
+    ///
+    /// A time is local, such as 2026-01-31T12:00, or exact, such as 2026-01-31T12:00:00Z, or how long ago: 10m.
+    #[arg(long, value_name = "SEQ|TIME", value_parser = values::place)]
+    pub at: Place,
+}
+
+/// Arguments of `diff`.
+#[derive(Args, Debug)]
+pub struct DiffArgs {
+    /// A file in a mount, or the path it had
+    ///
+    /// Text is compared by lines; when both sides are JSON, by their values: laid out alike, with keys in order. Of
+    /// other contents only sizes and hashes are shown. The exit status is 0 whether they differ or not, unless
+    /// --exit-code is given.
+    #[arg(value_name = "PATH/FILE", value_hint = ValueHint::FilePath)]
+    pub path: PathBuf,
+    /// The older version: as it was right after this seq, or at this time
+    #[arg(long, value_name = "SEQ|TIME", value_parser = values::place)]
+    pub at: Place,
+    /// The newer version; without it, the file as it is now
+    #[arg(long, value_name = "SEQ|TIME", value_parser = values::place)]
+    pub to: Option<Place>,
+    /// Compare JSON as the text it is
+    #[arg(long)]
+    pub raw: bool,
+    /// Exit with 1 when they differ
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+/// Arguments of `restore`.
+#[derive(Args, Debug)]
+pub struct RestoreArgs {
+    /// A file or directory in a mount, also one that is gone, or a quoted glob
+    ///
+    /// Each file is put back in one step and recorded as one event, `restore`. Nothing is done unless everything can be;
+    /// what fails in the middle is taken back.
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// As it was right after this seq, or at this time
+    ///
+    /// A time is local, such as 2026-01-31T12:00, or exact, such as 2026-01-31T12:00:00Z, or how long ago: 10m.
+    #[arg(long, value_name = "SEQ|TIME", value_parser = values::place)]
+    pub at: Place,
+    /// Only tell what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Also remove what came since
+    #[arg(long)]
+    pub delete: bool,
+    /// Write it to this new directory instead, and leave the mount alone
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with_all = ["dry_run", "delete"])]
+    pub to: Option<PathBuf>,
+    /// Print JSON Lines as the daemon gives them
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `completions`.

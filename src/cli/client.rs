@@ -35,6 +35,37 @@ impl Root {
 
     /// As [`Root::of`], with the place of `path` in the mount, as requests name it.
     pub(super) fn of_place(path: &Path) -> Result<(Root, String), CliError> {
+        let (root, place) = Root::of_name(path)?;
+        Ok((root, place.to_string_lossy().into_owned()))
+    }
+
+    /// As [`Root::of_place`] for an entry that may be gone: the directories above are resolved as far as they exist, and
+    /// the last name is taken as it is, also that of a symbolic link.
+    pub(super) fn of_entry(path: &Path) -> Result<(Root, PathBuf), CliError> {
+        let root = Root::of(path)?;
+        let absolute = std::path::absolute(path).map_err(CliError::reading(path))?;
+        let mut missing = Vec::new();
+        for dir in absolute.ancestors() {
+            let resolved = match dir.canonicalize() {
+                Ok(resolved) if !missing.is_empty() || dir == root.path => resolved,
+                _ => match dir.file_name() {
+                    Some(name) => {
+                        missing.push(name.to_os_string());
+                        continue;
+                    }
+                    None => break,
+                },
+            };
+            if let Ok(place) = resolved.strip_prefix(&root.path) {
+                let place = place.join(missing.iter().rev().collect::<PathBuf>());
+                return Ok((root, place));
+            }
+            break;
+        }
+        Root::of_name(path)
+    }
+
+    fn of_name(path: &Path) -> Result<(Root, PathBuf), CliError> {
         let root = Root::of(path)?;
         let absolute = std::path::absolute(path).map_err(CliError::reading(path))?;
         // The root was found by resolved names; an entry that does not exist any more has only its written one.
@@ -43,7 +74,7 @@ impl Root {
             .iter()
             .find_map(|path| Some(path.strip_prefix(&root.path).ok()?.to_path_buf()))
             .unwrap_or_default();
-        Ok((root, place.to_string_lossy().into_owned()))
+        Ok((root, place))
     }
 
     /// As [`Root::of`], with `None` where no mount is.

@@ -138,7 +138,7 @@ fn query(args: &EventsArgs) -> Map<String, Value> {
 }
 
 /// A time as text: a JSON number would lose its last digits on the way.
-fn exact(time: Timestamp) -> Value {
+pub(super) fn exact(time: Timestamp) -> Value {
     let text =
         jiff::Timestamp::from_nanosecond(i128::from(time.0)).map(|moment| moment.to_string());
     text.map_or(Value::Null, Value::from)

@@ -40,6 +40,20 @@ pub(super) fn one_line(text: &str) -> String {
     out
 }
 
+/// As [`one_line`], with the blanks at its end.
+#[must_use]
+pub(super) fn one_line_whole(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '\\' {
+            out.push(c)
+        } else {
+            push_escaped(c, &mut out)
+        }
+    }
+    out
+}
+
 fn push_escaped(c: char, out: &mut String) {
     match c {
         '\\' => out.push_str("\\\\"),
@@ -97,6 +111,48 @@ pub(super) fn event_line(event: &Value, zone: &TimeZone) -> String {
     }
     if let Some(bytes) = number("size") {
         let _ = write!(line, "  {}", size(bytes));
+    }
+    if let Some(pid) = number("pid") {
+        let _ = write!(line, "  {}[{pid}]", text("comm").unwrap_or_default());
+    }
+    if let Some(session) = text("session") {
+        let _ = write!(line, "  {session}");
+    }
+    line
+}
+
+/// `SEQ  LOCAL-TIME  TYPE/OP  SIZE  HASH  KEPT  PATH  COMM[PID]  SESSION`, for a line of the reply to `versions`.
+#[must_use]
+pub(super) fn version_line(version: &Value, zone: &TimeZone) -> String {
+    const HASH_DIGITS: usize = 10;
+    let text = |key: &str| {
+        let text = version.get(key).and_then(Value::as_str);
+        text.map(|text| escape(text.as_bytes()))
+    };
+    let number = |key: &str| version.get(key).and_then(Value::as_u64);
+    let none = || NONE.to_owned();
+    let seq = number("seq").map_or_else(none, |seq| seq.to_string());
+    let time = version.get("timestamp").and_then(Value::as_f64);
+    let time = time.and_then(|s| local_time(s, zone)).unwrap_or_else(none);
+    let kind = [text("event_type"), text("op")].map(|word| word.unwrap_or_else(none));
+    let hash = text("blake3").map(|hash| hash.chars().take(HASH_DIGITS).collect::<String>());
+    let kept = match version.get("kept").and_then(Value::as_bool) {
+        Some(true) => "kept".to_owned(),
+        Some(false) => format!("lost:{}", text("content_missing").unwrap_or_else(none)),
+        None => none(),
+    };
+    let path = |key: &str| path_bytes(version, key).map(|bytes| escape(&bytes));
+    let mut line = format!(
+        "{seq:>8}  {time:<23}  {:<16}  {:>7}  {:<HASH_DIGITS$}  {kept:<4}  ",
+        kind.join("/"),
+        number("size").map_or_else(none, size),
+        hash.unwrap_or_else(none),
+    );
+    match (path("src_path"), path("dest_path")) {
+        (Some(src), Some(dest)) => {
+            let _ = write!(line, "{src} -> {dest}");
+        }
+        _ => line.push_str(&path("path").unwrap_or_else(none)),
     }
     if let Some(pid) = number("pid") {
         let _ = write!(line, "  {}[{pid}]", text("comm").unwrap_or_default());
@@ -219,6 +275,18 @@ mod tests {
         assert!(line.contains(r"\r\u{9b}2J[1]  \x7f"), "{line}");
         let twin = json!({"src_path": "?", "src_path_b64": "/wo="});
         assert!(event_line(&twin, &TimeZone::UTC).contains(r"\xff\n"));
+    }
+
+    #[test]
+    fn a_version_shows_whether_it_can_be_read() {
+        let version = json!({"seq": 4, "timestamp": 1_700_000_000.0, "path": "a\n", "event_type": "closed", "op": "close",
+            "size": 12, "blake3": "af1349b9f5f9a1a6", "kept": true, "pid": 3, "comm": "sh"});
+        assert_eq!(
+            version_line(&version, &TimeZone::UTC),
+            "       4  2023-11-14 22:13:20.000  closed/close          12B  af1349b9f5  kept  a\\n  sh[3]"
+        );
+        let lost = json!({"kept": false, "content_missing": "removed"});
+        assert!(version_line(&lost, &TimeZone::UTC).contains("lost:removed"));
     }
 
     #[test]

@@ -11,10 +11,13 @@ pub mod values;
 
 mod client;
 mod consumer;
+mod difference;
+mod elsewhere;
 mod events;
 mod human;
 mod manual;
 mod mount;
+mod past;
 mod reconcile;
 mod status;
 mod unmount;
@@ -67,6 +70,10 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Events(args) => events::run(&args),
         Command::Reconcile(args) => reconcile::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Log(args) => past::log(&args),
+        Command::Show(args) => past::show(&args),
+        Command::Diff(args) => past::diff(&args),
+        Command::Restore(args) => past::restore(&args),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),
     }

@@ -21,6 +21,12 @@ pub enum ControlError {
     /// A directory of the control directory was opened as a file.
     #[error("this is a directory")]
     IsDirectory,
+    /// That content is not there any more.
+    #[error("no such version")]
+    Gone,
+    /// The past could not be read.
+    #[error("versions: {0}")]
+    Past(String),
     /// The log could not be read or synced.
     #[error("event log: {0}")]
     Log(#[from] LogError),

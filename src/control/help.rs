@@ -29,6 +29,7 @@ FILES (size 0; read them to the end)
   control     write one request, read its reply, write the next (below)
   status      counters and health, one JSON object
   metrics     the same as Prometheus text
+  versions/PATH/SEQ   the content of a file right after the event SEQ (below)
   consumers/NAME/   a durable consumer: mkdir registers it at the newest event, rmdir removes it (below)
   help        this text
 
@@ -44,6 +45,12 @@ CONSUMERS. A place in the log with a name, kept over restarts and crashes. At le
 Reading moves nothing. Each open of `events` or `follow` is a whole stream of its own from the cursor on: two readers of one
 consumer may see the same events, and lose none. Workers that share the work use the request `take`. A consumer holds the
 log back from retention, up to --retain-max; past that it reads a gap line first.
+
+VERSIONS. The contents that closes, fsyncs and deletions left, for as long as the log has their events.
+  ls versions/PATH        the events at which a content of PATH is kept, and the names below it that have a past
+  cat versions/PATH/SEQ   its bytes then: any SEQ will do, not only a listed one; PATH may be deleted or renamed since, and
+                          the name it had then or has had later both work. ENOENT: nothing stood there, or it is not held.
+What is not kept is said in its event (content_missing); `status` shows the store.
 
 A SUBSCRIBER IN THREE LINES. It goes on where it stopped and misses nothing; it sees an event twice only when it was ended
 between the work and the note of it:
@@ -65,6 +72,15 @@ In bash:  exec 9<>.hippofs/control; echo '{"events":{"limit":5}}' >&9; cat <&9
   {"reconcile":{"path":"...","full":false}} scans for changes behind the mount, with full by content: {"found":N,...}
   {"mark":{"text":"...","data":{...}}}      a note of your own in the log: {"seq":S}
   {"take":{"consumer":"NAME","limit":N,"wait_ms":T}}   reads and advances in one step: each event goes to one taker only
+  {"versions":{"path":"..."}}               the versions of one file, under all its names: their events, each with "at"
+                                            (its SEQ below versions/), "path" (the name it had) and "kept"
+  {"versions":{"path":"...","all":true}}    every event of the file
+  {"versions":{"path":"...","at":S}}        what stood below a directory, or for a glob, as of an event or RFC 3339 time
+  {"restore":{"path":"...","at":S}}         puts a file, a directory or what a glob selects back as of then: one line for
+                                            each entry, then {"restored":N,...}. Planned whole; when it fails midway, what
+                                            was done is undone. "dry_run":true only tells; "delete":true removes what came
+                                            since. Each step is an event (op restore) of whoever asked
+  {"verify":{}}                             reads the log and every kept content and says what is damaged
   {"help":{}}                               this text
 
 SELECTORS of events, all optional, all must hold
@@ -72,7 +88,7 @@ SELECTORS of events, all optional, all must hold
   uuid         of the file's name
   event_type   list of: created modified deleted moved closed gap mark
   op           list of: create mknod mkdir symlink link write truncate fallocate copy setattr setxattr removexattr
-               rename exchange unlink rmdir close found
+               rename exchange unlink rmdir close fsync restore found
   source       list of: mount watch scan peer system
   session      a name; "!name" leaves one out, "!self" leaves out the caller's own
   pid          of the caller
@@ -107,7 +123,11 @@ const EVENTS: &str = r#"EVENTS (fields that do not apply are absent)
   offset, length of write, fallocate, copy
   handle         joins the writes of one open to its `closed` event
   blake3, prev_blake3   hash of the content after and before, where known
-  replaced       ino, size and, where known, blake3 of what a rename or a create destroyed
+  data_blake3    hash of the bytes that a write wrote, with --capture write
+  content_missing   why a content is not kept: too_large, full, busy, io, changed
+  mode, owner    type and permission bits, [uid, gid], of what was deleted
+  replaced       ino, size and, where known, blake3, mode and owner of what a rename or a create destroyed
+  restored_from  the event whose content a restore put back
   uid, gid, comm of the caller
   via            "mmap" when the kernel wrote a shared mapping back
   reason, from, to, detail   of a gap;  text, data   of a mark

@@ -15,6 +15,7 @@ mod glob;
 mod help;
 mod hole;
 mod metrics;
+mod past;
 mod query;
 mod scan;
 mod select;
@@ -27,6 +28,8 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -37,9 +40,12 @@ use crate::event_log::EventLog;
 use crate::health::Health;
 use crate::recorder::{RecordError, Recorder};
 
+use past::Past;
+
 pub use consumers::{ConsumerError, ConsumerFile, ConsumerId, Consumers, Shelf};
 pub use detection::{Detection, DetectionFigures, Failed, Promise, ScanFigures};
 pub use error::ControlError;
+pub use past::{EntryKind, Present, PresentEntry, Returned, VersionId};
 pub use query::REQUEST_BYTES_MAX;
 pub use stream::{Read, Stream};
 pub use tree::Entry;
@@ -80,6 +86,7 @@ struct Shared {
     consumers: OnceLock<Consumers>,
     detection: OnceLock<Arc<dyn Detection>>,
     content: OnceLock<Content>,
+    past: OnceLock<Arc<Past>>,
 }
 
 impl Control {
@@ -94,6 +101,7 @@ impl Control {
             consumers: OnceLock::new(),
             detection: OnceLock::new(),
             content: OnceLock::new(),
+            past: OnceLock::new(),
         };
         Control {
             shared: Arc::new(shared),
@@ -103,6 +111,72 @@ impl Control {
     /// Lets past contents be read from `content`; once.
     pub fn serve_content(&self, content: Content) {
         let _ = self.shared.content.set(content);
+    }
+
+    /// Lets the past be asked for, with `present` to tell and to change what is; once, after
+    /// [`Control::serve_content`].
+    pub fn look_back_with(&self, present: Arc<dyn Present>) {
+        if let Some(content) = self.shared.content.get() {
+            let past = Past::new(self.shared.log.clone(), content.clone(), present);
+            let _ = self.shared.past.set(Arc::new(past));
+        }
+    }
+
+    /// The entry `name` of the directory `entry`. Below `versions/` this may read much of the log.
+    #[must_use]
+    pub fn child(&self, entry: Entry, name: &[u8]) -> Option<Entry> {
+        match entry {
+            Entry::ConsumersDir => self.consumer_child(name),
+            Entry::VersionsDir | Entry::VersionDir(_) => {
+                let past = self.shared.past.get()?;
+                let dir = past.directory(entry)?;
+                let found = past.child(&dir, name).unwrap_or_else(|error| {
+                    log::warn!("versions: {error}");
+                    None
+                });
+                found.map(|(id, is_dir)| {
+                    if is_dir {
+                        Entry::VersionDir(id)
+                    } else {
+                        Entry::VersionFile(id)
+                    }
+                })
+            }
+            _ => entry.child(name).filter(|_| self.lives(entry)),
+        }
+    }
+
+    /// The listing of the directory `entry`. Below `versions/` it reads the log, and the entries stand for their
+    /// kind alone.
+    #[must_use]
+    pub fn children(&self, entry: Entry) -> Vec<(OsString, Entry)> {
+        match entry {
+            Entry::ConsumersDir => self.consumer_children(),
+            Entry::VersionsDir | Entry::VersionDir(_) => {
+                let past = self.shared.past.get();
+                let listed = past.and_then(|past| past.children(&past.directory(entry)?).ok());
+                let kind = |is_dir| match is_dir {
+                    true => Entry::VersionDir(VersionId(0)),
+                    false => Entry::VersionFile(VersionId(0)),
+                };
+                let listed = listed.unwrap_or_default().into_iter();
+                listed
+                    .map(|(name, is_dir)| (OsString::from_vec(name), kind(is_dir)))
+                    .collect()
+            }
+            _ => entry
+                .children()
+                .into_iter()
+                .map(|(name, child)| (name.into(), child))
+                .collect(),
+        }
+    }
+
+    /// The kernel forgets `count` lookups of an entry below `versions/`.
+    pub fn forget_version(&self, id: VersionId, count: u64) {
+        if let Some(past) = self.shared.past.get() {
+            past.names.forget(id, count);
+        }
     }
 
     /// Lets requests and figures about changes behind the mount go to `detection`; once.
@@ -122,6 +196,9 @@ impl Control {
         }
         if let Entry::ConsumerFile(id, file) = entry {
             return Stream::open_consumer(Arc::clone(&self.shared), id, file, caller);
+        }
+        if let Entry::VersionFile(id) = entry {
+            return Stream::open_version(Arc::clone(&self.shared), id, caller);
         }
         Ok(Stream::open(Arc::clone(&self.shared), entry, caller))
     }

@@ -10,6 +10,7 @@ use super::consumers::{NAME_BYTES_MAX, TAKE_LIMIT_MAX, TakeQuery};
 use super::error::Reject;
 use super::fields::{Fields, invalid, shortened};
 use super::glob::PathGlob;
+use super::past::{self, RestoreQuery, VersionsQuery};
 use super::scan::{depth, member};
 use super::select::{Selectors, Session};
 use super::times::Moment;
@@ -37,7 +38,7 @@ const WORD_BYTES_MAX: usize = 128;
 /// Longest path in bytes that can be asked for: the system's own limit.
 const PATH_BYTES_MAX: usize = 4096;
 
-const REQUESTS: &str = "write one of {\"events\":{}}, {\"status\":{}}, {\"sync\":{}}, {\"reconcile\":{\"path\":\"...\"}}, {\"verify\":{}}, {\"mark\":{\"text\":\"...\"}}, {\"take\":{\"consumer\":\"NAME\"}}, {\"help\":{}}; .hippofs/help describes them";
+const REQUESTS: &str = "write one of {\"events\":{}}, {\"status\":{}}, {\"sync\":{}}, {\"reconcile\":{\"path\":\"...\"}}, {\"versions\":{\"path\":\"...\"}}, {\"restore\":{\"path\":\"...\",\"at\":SEQ}}, {\"verify\":{}}, {\"mark\":{\"text\":\"...\"}}, {\"take\":{\"consumer\":\"NAME\"}}, {\"help\":{}}; .hippofs/help describes them";
 const EVENTS_FIELDS: [&str; 18] = [
     "path",
     "uuid",
@@ -78,6 +79,10 @@ pub(super) enum Request {
         /// Whether all content is read.
         full: bool,
     },
+    /// What a path was.
+    Versions(VersionsQuery),
+    /// What was, put back.
+    Restore(RestoreQuery),
     /// Every stored content compared with its hash.
     Verify,
     /// A note into the log.
@@ -159,12 +164,13 @@ fn request(name: &str, body: &Value, text: Option<&str>) -> Result<Request, Reje
         "events" => events(body, text.unwrap_or_default()).map(|q| Request::Events(Box::new(q))),
         "status" => Fields::new("status", body, &[]).map(|_| Request::Status),
         "sync" => Fields::new("sync", body, &[]).map(|_| Request::Sync),
+        "versions" => versions(body, text.unwrap_or_default()).map(Request::Versions),
+        "restore" => restore(body, text.unwrap_or_default()).map(Request::Restore),
         "verify" => Fields::new("verify", body, &[]).map(|_| Request::Verify),
         "help" => Fields::new("help", body, &[]).map(|_| Request::Help),
         "mark" => mark(body).map(Request::Mark),
         "take" => take(body).map(Request::Take),
         "reconcile" => reconcile(body),
-        "versions" | "restore" => Err(unavailable(&format!("the request `{name}`"))),
         _ => Err(Reject::new(
             "unknown_request",
             format!("unknown request `{}`", shortened(name)),
@@ -173,19 +179,10 @@ fn request(name: &str, body: &Value, text: Option<&str>) -> Result<Request, Reje
     }
 }
 
-/// What the contract names and this version has not.
-fn unavailable(what: &str) -> Reject {
-    Reject::new(
-        "unavailable",
-        format!("this version of hippofs does not have {what}"),
-        "the request is well written; `status` shows the version",
-    )
-}
-
 fn reconcile(body: &Value) -> Result<Request, Reject> {
     let fields = Fields::new("reconcile", body, &["path", "full"])?;
     let path = fields.text("path", PATH_BYTES_MAX)?.unwrap_or_default();
-    if path.starts_with('/') || path.split('/').any(|name| name == "..") {
+    if !is_relative(path) {
         return Err(fields.wrong("path", "a path relative to the mount's root, without `..`"));
     }
     let full = match fields.value("full") {
@@ -243,6 +240,72 @@ fn take(body: &Value) -> Result<TakeQuery, Reject> {
             .number("wait_ms", WAIT_MS_MAX)?
             .map(Duration::from_millis),
     })
+}
+
+fn versions(body: &Value, text: &str) -> Result<VersionsQuery, Reject> {
+    let fields = Fields::new("versions", body, &["path", "all", "at"])?;
+    let query = VersionsQuery {
+        path: past_path(&fields)?,
+        all: flag(&fields, "all")?,
+        at: moment(&fields, text, "at")?,
+    };
+    if query.all && query.at.is_some() {
+        return Err(invalid(
+            "`all` and `at` exclude each other",
+            "leave one out",
+        ));
+    }
+    Ok(query)
+}
+
+fn restore(body: &Value, text: &str) -> Result<RestoreQuery, Reject> {
+    let fields = Fields::new("restore", body, &["path", "at", "dry_run", "delete"])?;
+    let Some(at) = moment(&fields, text, "at")? else {
+        return Err(fields.wrong("at", "a seq, or a time as RFC 3339 text"));
+    };
+    Ok(RestoreQuery {
+        path: past_path(&fields)?,
+        at,
+        dry_run: flag(&fields, "dry_run")?,
+        delete: flag(&fields, "delete")?,
+    })
+}
+
+fn is_relative(path: &str) -> bool {
+    !path.starts_with('/') && path.split('/').all(|name| name != "..")
+}
+
+fn past_path(fields: &Fields<'_>) -> Result<String, Reject> {
+    let path = fields.text("path", PATH_BYTES_MAX)?;
+    let path = path.filter(|path| !path.is_empty() && is_relative(path));
+    let wrong = || {
+        fields.wrong(
+            "path",
+            "a path relative to the mount's root, without `..`; `.` is all of it",
+        )
+    };
+    Ok(path.ok_or_else(wrong)?.trim_end_matches('/').to_owned())
+}
+
+fn flag(fields: &Fields<'_>, key: &str) -> Result<bool, Reject> {
+    match fields.value(key) {
+        None => Ok(false),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(_) => Err(fields.wrong(key, "true or false")),
+    }
+}
+
+/// A moment: a whole number is a seq, a text a time.
+fn moment(fields: &Fields<'_>, text: &str, key: &str) -> Result<Option<past::Moment>, Reject> {
+    match fields.value(key) {
+        Some(Value::String(_)) => {
+            let time = time(fields, text, key)?;
+            Ok(time.map(|time| past::Moment::Time(time.last())))
+        }
+        _ => Ok(fields
+            .number(key, u64::MAX)?
+            .map(|seq| past::Moment::Seq(Seq(seq)))),
+    }
 }
 
 /// The selectors of a consumer's filter, one JSON object by itself.

@@ -16,6 +16,7 @@ use super::copy::LogCopy;
 use super::detection::{Detection, Promise};
 use super::documents::{DocumentsAnswer, events_only};
 use super::error::{ControlError, Reject};
+use super::past::{self, Past, Said, VersionId, VersionsQuery, Work};
 use super::query::{EventsQuery, REQUEST_BYTES_MAX, Request, too_long};
 use super::select::Filter;
 use super::tree::Entry;
@@ -65,6 +66,8 @@ enum Feed {
     Take(Box<Take>),
     Documents(Box<DocumentsAnswer>),
     Promise(Arc<Promise>),
+    Versions(Arc<Past>, Option<VersionsQuery>),
+    Work(Arc<Work>),
 }
 
 impl Stream {
@@ -76,7 +79,10 @@ impl Stream {
             | Entry::Control
             | Entry::ConsumersDir
             | Entry::Consumer(_)
-            | Entry::ConsumerFile(..) => State::text(String::new()),
+            | Entry::ConsumerFile(..)
+            | Entry::VersionsDir
+            | Entry::VersionDir(_)
+            | Entry::VersionFile(_) => State::text(String::new()),
             Entry::Events => State::copy(LogCopy::snapshot(
                 shared.log.clone(),
                 crate::event::Seq::default(),
@@ -96,6 +102,27 @@ impl Stream {
             },
             state: Mutex::new(state),
         }
+    }
+
+    /// Opens a past content.
+    pub(super) fn open_version(
+        shared: Arc<Shared>,
+        id: VersionId,
+        caller: Arc<Caller>,
+    ) -> Result<Stream, ControlError> {
+        let past = shared.past.get().ok_or(ControlError::Gone)?;
+        let read = past.read_version(id);
+        let bytes = read.map_err(|error| ControlError::Past(error.to_string()))?;
+        let state = State {
+            pending: bytes.ok_or(ControlError::Gone)?,
+            ..State::text(String::new())
+        };
+        Ok(Stream {
+            shared,
+            caller,
+            writes: Writes::Refused,
+            state: Mutex::new(state),
+        })
     }
 
     /// Opens the file of a consumer.
@@ -191,6 +218,8 @@ impl Stream {
                 !matches!(state.fill(0), Ok(Filled::Wait(_)))
             }
             Feed::Promise(promise) => promise.is_kept(),
+            Feed::Versions(..) => true,
+            Feed::Work(work) => work.is_ready(),
             // Whether an event matches is known when it is found; what is found is then read from `pending`. An error
             // is something to read, too.
             Feed::Answer(_) => !matches!(state.fill(0), Ok(Filled::Wait(_))),
@@ -205,7 +234,8 @@ impl Stream {
             Feed::Take(take) => take.deadline(),
             Feed::Documents(answer) => answer.deadline(),
             Feed::Promise(promise) => Some(promise.look_at()),
-            Feed::Nothing | Feed::Copy(_) | Feed::Batch(_) => None,
+            Feed::Work(work) => Some(work.look_at()),
+            Feed::Nothing | Feed::Copy(_) | Feed::Batch(_) | Feed::Versions(..) => None,
         }
     }
 
@@ -221,6 +251,12 @@ impl Stream {
             Request::Sync => self.sync(),
             Request::Reconcile { path, full } => {
                 self.begin(|detection| detection.reconcile(&path, full))
+            }
+            Request::Versions(query) => self.versions(&query),
+            Request::Restore(query) => {
+                let caller = Arc::clone(&self.caller);
+                let work = past::begin_restore(self.past()?, query, caller).map_err(refused)?;
+                Ok(State::fed(Feed::Work(work)))
             }
             Request::Verify => self.begin(|detection| detection.verify()),
             Request::Mark(mark) => self.mark(mark),
@@ -266,6 +302,17 @@ impl Stream {
         let own = self.caller.session.as_deref();
         let take = Take::new(Arc::clone(&self.shared), query, own).map_err(refused)?;
         Ok(State::fed(Feed::Take(Box::new(take))))
+    }
+
+    fn past(&self) -> Result<&Arc<Past>, (Reject, ControlError)> {
+        let reject = || Reject::new("unavailable", "the mount is not complete", "ask again");
+        self.shared.past.get().ok_or_else(|| refused(reject()))
+    }
+
+    /// Made when it is read, on a thread that may take its time.
+    fn versions(&self, query: &VersionsQuery) -> Result<State, (Reject, ControlError)> {
+        let query = Some(query.clone());
+        Ok(State::fed(Feed::Versions(Arc::clone(self.past()?), query)))
     }
 
     /// Begins work that is answered later.
@@ -375,6 +422,19 @@ impl State {
             Feed::Batch(batch) => batch.step(wanted)?,
             Feed::Take(take) => take.step()?,
             Feed::Documents(answer) => answer.step()?,
+            Feed::Versions(past, query) => match query.take() {
+                None => Step::End,
+                Some(query) => {
+                    let text = past::versions(past, &query);
+                    let text = text.unwrap_or_else(|error| past::failure(&error));
+                    Step::Bytes(text.into_bytes())
+                }
+            },
+            Feed::Work(work) => match work.next() {
+                Said::Lines(lines) => Step::Bytes(lines.into_bytes()),
+                Said::Later(at) => Step::Wait(Some(at)),
+                Said::End => Step::End,
+            },
             Feed::Promise(promise) => match promise.take() {
                 None => Step::Wait(Some(promise.look_at())),
                 Some(outcome) => {

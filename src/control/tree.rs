@@ -3,6 +3,7 @@
 use crate::event::Seq;
 
 use super::consumers::{ConsumerFile, ConsumerId};
+use super::past::VersionId;
 
 /// A file or directory of the control directory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -31,10 +32,16 @@ pub enum Entry {
     Consumer(ConsumerId),
     /// `consumers/NAME/FILE`.
     ConsumerFile(ConsumerId, ConsumerFile),
+    /// `versions/`: what was, by path and position.
+    VersionsDir,
+    /// `versions/PATH/`.
+    VersionDir(VersionId),
+    /// `versions/PATH/SEQ`.
+    VersionFile(VersionId),
 }
 
 /// The listing of the root, in the order of the contract.
-const ROOT: [(&str, Entry); 8] = [
+const ROOT: [(&str, Entry); 9] = [
     ("events", Entry::Events),
     ("since", Entry::SinceDir),
     ("follow", Entry::Follow),
@@ -42,6 +49,7 @@ const ROOT: [(&str, Entry); 8] = [
     ("status", Entry::Status),
     ("metrics", Entry::Metrics),
     ("consumers", Entry::ConsumersDir),
+    ("versions", Entry::VersionsDir),
     ("help", Entry::Help),
 ];
 
@@ -54,7 +62,12 @@ impl Entry {
     pub fn is_dir(self) -> bool {
         matches!(
             self,
-            Entry::Root | Entry::SinceDir | Entry::ConsumersDir | Entry::Consumer(_)
+            Entry::Root
+                | Entry::SinceDir
+                | Entry::ConsumersDir
+                | Entry::Consumer(_)
+                | Entry::VersionsDir
+                | Entry::VersionDir(_)
         )
     }
 
@@ -62,7 +75,11 @@ impl Entry {
     #[must_use]
     pub fn mode(self) -> u32 {
         match self {
-            Entry::Root | Entry::SinceDir | Entry::Consumer(_) => 0o500,
+            Entry::Root
+            | Entry::SinceDir
+            | Entry::Consumer(_)
+            | Entry::VersionsDir
+            | Entry::VersionDir(_) => 0o500,
             Entry::ConsumersDir => 0o700,
             Entry::ConsumerFile(_, file) => file.mode(),
             Entry::Control => 0o600,
@@ -71,6 +88,7 @@ impl Entry {
             | Entry::Follow
             | Entry::Status
             | Entry::Metrics
+            | Entry::VersionFile(_)
             | Entry::Help => 0o400,
         }
     }
@@ -121,6 +139,9 @@ impl Entry {
             Entry::ConsumersDir => 9,
             Entry::Consumer(_) => 10,
             Entry::ConsumerFile(..) => 11,
+            Entry::VersionsDir => 12,
+            Entry::VersionDir(_) => 13,
+            Entry::VersionFile(_) => 14,
         }
     }
 }

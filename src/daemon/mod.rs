@@ -9,6 +9,7 @@ pub mod stop;
 
 mod contents;
 mod detection;
+mod present;
 mod shelf;
 mod tracking;
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::present::Now;
 use super::store::Store;
 use super::{Config, DaemonError, Stop, contents, holders, mounts, service, shelf, tracking};
 use crate::content::Content;
@@ -77,8 +78,10 @@ pub fn serve(
         why: io::Error::from(errno).to_string(),
         hint: "see the disk",
     };
-    let vfs = Vfs::new(storage_dir, Arc::clone(&recorder), control).map_err(storage_failed)?;
-    let session = mount(&config, Arc::new(vfs)).inspect_err(|_| {
+    let vfs = Vfs::new(storage_dir, Arc::clone(&recorder), control.clone());
+    let vfs = Arc::new(vfs.map_err(storage_failed)?);
+    control.look_back_with(Arc::new(Now(Arc::clone(&vfs))));
+    let session = mount(&config, vfs).inspect_err(|_| {
         detect.stop();
         // The log was opened in order and is closed in order.
         let _ = log.close();

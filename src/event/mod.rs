@@ -72,10 +72,10 @@ pub struct Caller {
 /// Bytes of a content hash (blake3).
 pub const HASH_BYTES: usize = 32;
 
-/// Who might do what with an entry that is gone, so that it can be put back as it was.
+/// What an entry that is gone was and who might do what with it, so that it can be put back as it was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Access {
-    /// Permission, set-id and sticky bits (07777).
+    /// Type, permission, set-id and sticky bits, as stat(2) packs them.
     pub mode: u32,
     /// Owner.
     pub uid: u32,

@@ -42,7 +42,7 @@ impl Adapter {
     }
 
     /// Does `work` here, or where it may take its time.
-    fn work(&self, is_long: bool, work: impl FnOnce(&Vfs) + Send + 'static) {
+    pub(super) fn work(&self, is_long: bool, work: impl FnOnce(&Vfs) + Send + 'static) {
         if is_long {
             let vfs = Arc::clone(&self.vfs);
             self.jobs.run(move || work(&vfs));
@@ -65,7 +65,10 @@ impl Filesystem for Adapter {
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         self.seats.take();
         // A missing name is not remembered: what comes there behind the mount must be seen at once.
-        entry!(reply, self.vfs.lookup(parent.0, name));
+        let (parent, name) = (parent.0, name.to_owned());
+        self.work(self.vfs.is_long_to_find(parent), move |vfs| {
+            entry!(reply, vfs.lookup(parent, &name));
+        });
     }
 
     fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
@@ -393,15 +396,13 @@ impl Filesystem for Adapter {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let listed = self.vfs.readdir(fh.0, offset, |name| {
-            !reply.add(
-                INodeNo(name.ino),
-                name.next,
-                convert::kind(name.kind),
-                &name.name,
-            )
+        self.work(self.vfs.is_long_to_list(fh.0), move |vfs| {
+            let listed = vfs.readdir(fh.0, offset, |name| {
+                let kind = convert::kind(name.kind);
+                !reply.add(INodeNo(name.ino), name.next, kind, &name.name)
+            });
+            answer!(reply, listed, () => reply.ok());
         });
-        answer!(reply, listed, () => reply.ok());
     }
 
     fn readdirplus(
@@ -412,7 +413,9 @@ impl Filesystem for Adapter {
         offset: u64,
         reply: ReplyDirectoryPlus,
     ) {
-        listing::with_attributes(self, fh.0, offset, reply);
+        self.work(self.vfs.is_long_to_list(fh.0), move |vfs| {
+            listing::with_attributes(vfs, fh.0, offset, reply);
+        });
     }
 
     fn releasedir(

@@ -45,6 +45,8 @@ fn control(error: &ControlError) -> Errno {
         ControlError::Invalid(_) | ControlError::TooLong => Errno::EINVAL,
         ControlError::NotWritable => Errno::EACCES,
         ControlError::IsDirectory => Errno::EISDIR,
+        ControlError::Gone => Errno::ENOENT,
+        ControlError::Past(_) => Errno::EIO,
         ControlError::Log(error) => log(error),
         ControlError::Record(error) => record(error),
     }

@@ -2,18 +2,18 @@
 
 use fuser::{FileAttr, Generation, INodeNo, ReplyDirectoryPlus};
 
-use super::adapter::Adapter;
 use super::answer::{answer, lifetime, missing};
 use super::convert;
+use crate::vfs::Vfs;
 
 /// readdir with the attributes of each name, looked up for the kernel.
-pub(super) fn with_attributes(fs: &Adapter, fh: u64, offset: u64, mut reply: ReplyDirectoryPlus) {
-    let listed = fs.vfs.readdir(fh, offset, |name| {
+pub(super) fn with_attributes(vfs: &Vfs, fh: u64, offset: u64, mut reply: ReplyDirectoryPlus) {
+    let listed = vfs.readdir(fh, offset, |name| {
         let dots = name.name == "." || name.name == "..";
         let found = if dots {
             None
         } else {
-            fs.vfs.lookup_listed(fh, &name.name)
+            vfs.lookup_listed(fh, &name.name)
         };
         let (attr, generation) = match &found {
             Some(found) => (convert::attr(found), found.generation),
@@ -37,7 +37,7 @@ pub(super) fn with_attributes(fs: &Adapter, fh: u64, offset: u64, mut reply: Rep
             Generation(generation),
         );
         if full && let Some(found) = found {
-            fs.vfs.forget(found.id, 1);
+            vfs.forget(found.id, 1);
         }
         !full
     });

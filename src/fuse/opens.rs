@@ -38,7 +38,10 @@ pub(super) fn open(fs: &Adapter, ino: u64, flags: u32, caller: Arc<Caller>, repl
     if is_control(ino) {
         let flags =
             FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NONSEEKABLE | FopenFlags::FOPEN_NOFLUSH;
-        return answer!(reply, fs.vfs.open_control(ino, &caller), fh => reply.opened(FileHandle(fh), flags));
+        let is_long = fs.vfs.is_long_to_find(ino);
+        return fs.work(is_long, move |vfs| {
+            answer!(reply, vfs.open_control(ino, &caller), fh => reply.opened(FileHandle(fh), flags));
+        });
     }
     let how = OpenHow::new(flags);
     let passthrough = fs.passthrough;

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::backing::{self, Attr, Errno, FileType};
 use crate::event::{Event, MissingContent, Source};
+use crate::event_log::Purpose;
 
 use super::catalog::State;
 use super::change::Change;
@@ -43,7 +44,7 @@ pub const TOUCHES_MAX: usize = 2;
 impl Recorder {
     /// Takes what `change` must hold, with everything it touches as the catalog says.
     pub(super) fn hold_looked<C: Change>(&self, change: &C) -> Result<Held<'_>, RecordError> {
-        let scope = change.scope();
+        let (scope, purpose) = (change.scope(), change.purpose());
         let Some(tracked) = &self.tracked else {
             return Ok(self.locks.hold(&scope));
         };
@@ -60,8 +61,8 @@ impl Recorder {
             // What must be held to record it is more than the change holds.
             drop(held);
             match odd {
-                Odd::Name(dir, name) => self.record_odd_name(tracked, dir, &name)?,
-                Odd::Way(path) => self.record_way(tracked, &path)?,
+                Odd::Name(dir, name) => self.record_odd_name(tracked, (dir, &name), purpose)?,
+                Odd::Way(path) => self.record_way(tracked, &path, purpose)?,
             }
         }
         Ok(self.locks.hold(&scope))
@@ -74,7 +75,9 @@ impl Recorder {
     ) -> Result<Option<Odd>, RecordError> {
         for touch in change.touches().iter().flatten() {
             let odd = match touch {
-                Touch::Entry(entry, fd) => self.look_at_entry(tracked, *entry, *fd)?,
+                Touch::Entry(entry, fd) => {
+                    self.look_at_entry(tracked, (*entry, *fd), change.purpose())?
+                }
                 Touch::Name(dir, name) => tracked.odd_name(*dir, name, true),
                 Touch::NewName(dir, name) => tracked.odd_name(*dir, name, false),
             };
@@ -96,14 +99,14 @@ impl Recorder {
     fn record_odd_name(
         &self,
         tracked: &Tracked,
-        dir: u64,
-        name: &OsStr,
+        at: (u64, &OsStr),
+        purpose: Purpose,
     ) -> Result<(), RecordError> {
-        let observed = self.observe(dir, name, Source::Watch, How::Stat);
-        let observed = observed.and_then(|mut observed| {
+        let observe = |settled| self.observe_name(at, Source::Watch, How::Stat, settled, purpose);
+        let observed = observe(false).and_then(|mut observed| {
             if std::mem::take(&mut observed.missing) {
                 observed.replaced = false;
-                observed.add(self.observe_gone(dir, name, Source::Watch)?);
+                observed.add(observe(true)?);
             }
             Ok(observed)
         });
@@ -119,11 +122,16 @@ impl Recorder {
     }
 
     /// Records what came unseen on the way to `path`, so that nothing is told of an entry before its creation.
-    fn record_way(&self, tracked: &Tracked, path: &[u8]) -> Result<(), RecordError> {
+    fn record_way(
+        &self,
+        tracked: &Tracked,
+        path: &[u8],
+        purpose: Purpose,
+    ) -> Result<(), RecordError> {
         let mut dir = tracked.catalog.root();
         for name in path.split(|byte| *byte == b'/') {
             if name != b"." {
-                self.record_odd_name(tracked, dir, OsStr::from_bytes(name))?;
+                self.record_odd_name(tracked, (dir, OsStr::from_bytes(name)), purpose)?;
                 match tracked.catalog.child(dir, name) {
                     Some(child) => dir = child,
                     None => break,
@@ -137,8 +145,8 @@ impl Recorder {
     fn look_at_entry(
         &self,
         tracked: &Tracked,
-        entry: &dyn Located,
-        fd: Option<BorrowedFd<'_>>,
+        (entry, fd): (&dyn Located, Option<BorrowedFd<'_>>),
+        purpose: Purpose,
     ) -> Result<Option<Odd>, RecordError> {
         let catalog = &tracked.catalog;
         let key = catalog.key_of(&entry.identity());
@@ -180,7 +188,7 @@ impl Recorder {
             content_missing: read.missing,
             ..found(entry, &attr)
         };
-        let seq = self.note(&event)?;
+        let seq = self.note_for(&event, purpose)?;
         let kept = state.hash.filter(|_| !content);
         catalog.set(&State::of(&attr, hash.or(kept), seq));
         tracked.tell(stale_entry(tracked, key, content && !state.tells(&attr)));

@@ -272,14 +272,19 @@ impl Recorder {
     /// # Errors
     /// [`RecordError::Refused`] when the log cannot take it.
     pub fn note(&self, event: &Event) -> Result<Seq, RecordError> {
-        let mut body = String::new();
-        line::body(event, &mut body);
         // What may be missing is said even on a full disk.
         let purpose = if event.gap.is_some() {
             Purpose::Freeing
         } else {
             Purpose::Ordinary
         };
+        self.note_for(event, purpose)
+    }
+
+    /// The same where something waits for it whose purpose is `purpose`.
+    fn note_for(&self, event: &Event, purpose: Purpose) -> Result<Seq, RecordError> {
+        let mut body = String::new();
+        line::body(event, &mut body);
         // The body is already formatted, so its own length bounds it.
         let room = self
             .log

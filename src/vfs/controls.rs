@@ -1,15 +1,15 @@
 //! The control directory's place in the tree: its numbers, attributes and opens.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::backing::{Attr, FileType, Identity, Time};
-use crate::control::Entry;
+use crate::control::{Entry, VersionId};
 use crate::event::{Caller, Seq};
 
 use super::consumers;
-use super::handles::Handle;
+use super::handles::{Handle, OpenControlDir};
 use super::{Error, Found, Result, Vfs};
 
 /// Its name in the root.
@@ -21,7 +21,7 @@ const SINCE_FROM: u64 = CONTROL_FROM | 1 << 62;
 /// The furthest position that has a number.
 const SINCE_MAX: u64 = (1 << 62) - 1;
 /// Entries with a number of their own.
-const FIXED: [Entry; 9] = [
+const FIXED: [Entry; 10] = [
     Entry::Root,
     Entry::Events,
     Entry::SinceDir,
@@ -31,7 +31,12 @@ const FIXED: [Entry; 9] = [
     Entry::Metrics,
     Entry::Help,
     Entry::ConsumersDir,
+    Entry::VersionsDir,
 ];
+/// Numbers of the control directory from here on, up to those of consumers, are of `versions/`.
+const VERSIONS_FROM: u64 = 1 << 60;
+/// Tells the file of a version from a directory.
+const VERSION_FILE: u64 = 1 << 40;
 
 /// Whether `id` belongs to the control directory.
 #[must_use]
@@ -41,6 +46,8 @@ pub fn is_control(id: u64) -> bool {
 
 pub(super) fn id_of(entry: Entry) -> u64 {
     match entry {
+        Entry::VersionDir(id) => CONTROL_FROM | VERSIONS_FROM | u64::from(id.0),
+        Entry::VersionFile(id) => CONTROL_FROM | VERSIONS_FROM | VERSION_FILE | u64::from(id.0),
         Entry::Consumer(_) | Entry::ConsumerFile(..) => CONTROL_FROM | consumers::id_of(entry),
         // No position past 2^62 can come up: all of them are the one that lies ahead of everything.
         Entry::Since(seq) => SINCE_FROM | seq.0.min(SINCE_MAX),
@@ -55,6 +62,13 @@ pub(super) fn entry_of(id: u64) -> Result<Entry> {
     if let Some(entry) = consumers::entry_of(id & !CONTROL_FROM) {
         return Ok(entry);
     }
+    if let Some(version) = version_of(id) {
+        return Ok(if id & VERSION_FILE == 0 {
+            Entry::VersionDir(version)
+        } else {
+            Entry::VersionFile(version)
+        });
+    }
     let at = usize::try_from(id - CONTROL_FROM).unwrap_or(usize::MAX);
     FIXED
         .get(at)
@@ -62,7 +76,23 @@ pub(super) fn entry_of(id: u64) -> Result<Entry> {
         .ok_or(Error::Storage(crate::backing::Errno::STALE))
 }
 
+/// The name below `versions/` that a number stands for.
+pub(super) fn version_of(id: u64) -> Option<VersionId> {
+    let number = (id & !CONTROL_FROM).checked_sub(VERSIONS_FROM)? & !VERSION_FILE;
+    u32::try_from(number).ok().map(VersionId)
+}
+
 impl Vfs {
+    /// Whether what is below `id` is found by reading the log, which may take longer than a kernel-facing thread has.
+    #[must_use]
+    pub fn is_long_to_find(&self, id: u64) -> bool {
+        is_control(id)
+            && matches!(
+                entry_of(id),
+                Ok(Entry::VersionsDir | Entry::VersionDir(_) | Entry::VersionFile(_))
+            )
+    }
+
     /// The control directory itself.
     pub(super) fn control_root(&self) -> Found {
         self.control_found(Entry::Root)
@@ -88,7 +118,7 @@ impl Vfs {
     }
 
     /// Names in the control directory `entry`, with their numbers and types.
-    pub(super) fn control_names(&self, entry: Entry) -> Vec<(String, u64, FileType)> {
+    pub(super) fn control_names(&self, entry: Entry) -> Vec<(OsString, u64, FileType)> {
         self.control
             .children(entry)
             .into_iter()
@@ -98,7 +128,11 @@ impl Vfs {
 
     /// Opens the control directory `id`.
     pub(super) fn control_opendir(&self, id: u64) -> Result<u64> {
-        Ok(self.handles.insert(Handle::ControlDir(entry_of(id)?)))
+        let dir = OpenControlDir {
+            entry: entry_of(id)?,
+            names: OnceLock::new(),
+        };
+        Ok(self.handles.insert(Handle::ControlDir(Arc::new(dir))))
     }
 
     /// Opens the control file `id`.

@@ -27,6 +27,15 @@ pub struct ListedName {
 }
 
 impl Vfs {
+    /// Whether a listing is made by reading the log, which may take longer than a kernel-facing thread has.
+    #[must_use]
+    pub fn is_long_to_list(&self, fh: u64) -> bool {
+        match self.handles.get(fh) {
+            Ok(Handle::ControlDir(dir)) => self.is_long_to_find(super::controls::id_of(dir.entry)),
+            _ => false,
+        }
+    }
+
     /// opendir(3).
     ///
     /// # Errors
@@ -69,8 +78,9 @@ impl Vfs {
                 })?;
                 Ok(())
             }
-            Handle::ControlDir(entry) => {
-                list_control(self.control_names(entry), position, take);
+            Handle::ControlDir(dir) => {
+                let names = dir.names.get_or_init(|| self.control_names(dir.entry));
+                list_control(names, position, take);
                 Ok(())
             }
             Handle::File(_) | Handle::Control(_) => Err(Error::BadHandle),
@@ -86,30 +96,30 @@ impl Vfs {
                 let attr = backing::lookup(dir.node.descriptor().ok()?.as_fd(), name).ok()?;
                 Some(self.found(&dir.node, name, attr))
             }
-            Handle::ControlDir(entry) => self.control_child(entry, name),
+            Handle::ControlDir(dir) => self.control_child(dir.entry, name),
             Handle::File(_) | Handle::Control(_) => None,
         }
     }
 }
 
 fn list_control(
-    names: Vec<(String, u64, FileType)>,
+    names: &[(OsString, u64, FileType)],
     position: u64,
     mut take: impl FnMut(ListedName) -> bool,
 ) {
     let dots = [
-        (".".to_owned(), ROOT, FileType::Directory),
-        ("..".to_owned(), ROOT, FileType::Directory),
+        (OsString::from("."), ROOT, FileType::Directory),
+        (OsString::from(".."), ROOT, FileType::Directory),
     ];
-    let names = dots.into_iter().chain(names);
+    let names = dots.iter().chain(names);
     for (at, (name, ino, kind)) in names
         .enumerate()
         .skip(usize::try_from(position).unwrap_or(usize::MAX))
     {
         if !take(ListedName {
-            name: name.into(),
-            ino,
-            kind,
+            name: name.clone(),
+            ino: *ino,
+            kind: *kind,
             next: at as u64 + 1,
         }) {
             return;

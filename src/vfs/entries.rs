@@ -74,6 +74,8 @@ impl Vfs {
     pub fn forget(&self, id: u64, count: u64) {
         if !is_control(id) {
             self.nodes.forget(id, count);
+        } else if let Some(version) = super::controls::version_of(id) {
+            self.control.forget_version(version, count);
         }
     }
 

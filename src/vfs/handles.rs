@@ -1,13 +1,14 @@
 //! What is open: files, directories and control files, by the number the kernel gives back with each request.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::backing::DirReader;
+use crate::backing::{DirReader, FileType};
 use crate::control::{Entry as ControlEntry, Stream};
 use crate::event::Caller;
 use crate::recorder::{Before, Recorder};
@@ -119,6 +120,14 @@ pub struct OpenDir {
     pub reader: Mutex<DirReader>,
 }
 
+/// An open directory of the control directory.
+pub struct OpenControlDir {
+    /// What it is.
+    pub entry: ControlEntry,
+    /// Its listing, made when it is first read, so that it stays the same while it is.
+    pub names: OnceLock<Vec<(OsString, u64, FileType)>>,
+}
+
 /// Anything open.
 #[derive(Clone)]
 pub enum Handle {
@@ -129,7 +138,7 @@ pub enum Handle {
     /// A control file.
     Control(Arc<Stream>),
     /// A control directory.
-    ControlDir(ControlEntry),
+    ControlDir(Arc<OpenControlDir>),
 }
 
 /// All that is open.

@@ -1,5 +1,7 @@
 //! What is kept of contents: each version is named by its event, and is there before the event is.
 
+mod past;
+
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
@@ -75,7 +77,7 @@ fn what_a_deletion_a_rename_and_a_truncate_destroy_is_kept() {
         assert_eq!(gone["prev_blake3"], was("gone"));
         assert_eq!(
             (&gone["mode"], gone["owner"].is_array()),
-            (&0o644.into(), true)
+            (&0o100_644.into(), true)
         );
         fs::write(at("new"), b"new").unwrap();
         let events = mount.events_of(|| fs::rename(at("new"), at("over")).unwrap());

@@ -172,3 +172,27 @@ fn space_that_comes_back_past_the_mount_is_found() {
     });
     assert_eq!(fs::read(mount.storage("after")).unwrap(), b"x");
 }
+
+#[test]
+fn a_file_changed_behind_the_mount_can_be_deleted_from_a_full_disk() {
+    let case = Case::new();
+    let _disk = SmallDisk::at(case.storage(), "8m");
+    let mount = case.mount_with(&["--segment-bytes", "64K"]);
+    fs::write(mount.path("doc"), "content").unwrap();
+    fill(&case.storage());
+    let mode = |n: u32| PermissionsExt::from_mode(0o600 + n % 64);
+    let mut done = 0;
+    while fs::set_permissions(mount.path("doc"), mode(done)).is_ok() {
+        done += 1;
+        assert!(done < 10_000, "the log never filled");
+    }
+    // What the deletion covers up is recorded before it, whatever the watcher could.
+    fs::set_permissions(mount.storage("doc"), PermissionsExt::from_mode(0o7)).unwrap();
+    fs::remove_file(mount.path("doc")).unwrap();
+    let all = events::briefs(&mount.events());
+    assert!(
+        all.ends_with(&["found doc".to_owned(), "unlink doc".to_owned()]),
+        "{:?}",
+        all.last_chunk::<3>()
+    );
+}

@@ -19,6 +19,7 @@ mod consumer;
 mod take;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::sync::Arc;
 
@@ -234,32 +235,19 @@ impl Control {
         let _ = self.shared.consumers.set(consumers);
     }
 
-    /// The entry `name` of the directory `entry`.
-    #[must_use]
-    pub fn child(&self, entry: Entry, name: &[u8]) -> Option<Entry> {
-        if entry != Entry::ConsumersDir {
-            return entry.child(name).filter(|_| self.lives(entry));
-        }
+    pub(super) fn consumer_child(&self, name: &[u8]) -> Option<Entry> {
         let consumer = self.shared.consumers.get()?;
         let known = consumer.named(std::str::from_utf8(name).ok()?)?;
         Some(Entry::Consumer(known.id))
     }
 
-    /// The listing of the directory `entry`.
-    #[must_use]
-    pub fn children(&self, entry: Entry) -> Vec<(String, Entry)> {
-        if entry != Entry::ConsumersDir {
-            let names = entry.children().into_iter();
-            return names
-                .map(|(name, child)| (name.to_owned(), child))
-                .collect();
-        }
+    pub(super) fn consumer_children(&self) -> Vec<(OsString, Entry)> {
         let Some(consumers) = self.shared.consumers.get() else {
             return Vec::new();
         };
         let table = consumers.table.lock();
         let all = table.by_id.values();
-        all.map(|consumer| (consumer.name.clone(), Entry::Consumer(consumer.id)))
+        all.map(|consumer| (consumer.name.clone().into(), Entry::Consumer(consumer.id)))
             .collect()
     }
 

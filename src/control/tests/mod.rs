@@ -67,6 +67,7 @@ impl Bench {
             consumers: std::sync::OnceLock::new(),
             detection: std::sync::OnceLock::new(),
             content: std::sync::OnceLock::new(),
+            past: std::sync::OnceLock::new(),
         };
         Bench {
             control: Control {

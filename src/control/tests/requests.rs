@@ -52,13 +52,6 @@ fn what_is_no_request_is_refused_by_kind() {
             ],
         ),
         (
-            "unavailable",
-            &[
-                "{\"versions\":{\"path\":\"a\"}}",
-                "{\"restore\":{\"path\":\"a\",\"at\":1}}",
-            ],
-        ),
-        (
             "invalid_value",
             &[
                 "{\"status\":null}",
@@ -85,6 +78,14 @@ fn what_is_no_request_is_refused_by_kind() {
                 "{\"events\":{\"from_time\":-1}}",
                 "{\"events\":{\"to_time\":\"tomorrow\"}}",
                 "{\"events\":{\"view\":\"cooked\"}}",
+                "{\"versions\":{}}",
+                "{\"versions\":{\"path\":\"/a\"}}",
+                "{\"versions\":{\"path\":\"a\",\"at\":-1}}",
+                "{\"restore\":{\"path\":\"a\"}}",
+                "{\"restore\":{\"at\":1}}",
+                "{\"restore\":{\"path\":\"../a\",\"at\":1}}",
+                "{\"restore\":{\"path\":\"a\",\"at\":\"then\"}}",
+                "{\"restore\":{\"path\":\"a\",\"at\":1,\"dry_run\":1}}",
             ],
         ),
     ] {

@@ -83,11 +83,11 @@ impl State {
         FileType::from_raw_mode(self.mode.into())
     }
 
-    /// Who might do what with it; `None` where only the log tells of it.
+    /// What it is, and who might do what with it; `None` where only the log tells of it.
     #[must_use]
     pub fn access(&self) -> Option<Access> {
         (!self.unsure).then(|| Access {
-            mode: u32::from(self.mode) & 0o7777,
+            mode: u32::from(self.mode),
             uid: self.uid,
             gid: self.gid,
         })

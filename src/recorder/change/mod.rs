@@ -122,10 +122,10 @@ fn seen(event_type: EventType, op: Op, path: Vec<u8>) -> Event {
     }
 }
 
-/// Who might do what with an entry.
+/// What an entry is, and who might do what with it.
 fn access(attr: &Attr) -> Access {
     Access {
-        mode: attr.perm,
+        mode: attr.kind.as_raw_mode() | attr.perm,
         uid: attr.uid,
         gid: attr.gid,
     }

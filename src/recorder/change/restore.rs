@@ -226,6 +226,13 @@ impl Change for Restore<'_> {
         Some(Destroyed::At(self.dir, self.name))
     }
 
+    fn leaves<'b>(&'b self, done: &'b Restored) -> Option<(BorrowedFd<'b>, &'b Attr)> {
+        match &self.staged {
+            Staged::Unnamed(file) | Staged::Named(file, _) => Some((file.as_fd(), &done.attr)),
+            Staged::Link(_) => None,
+        }
+    }
+
     fn describe(&self, done: &Restored) -> Event {
         let event_type = if done.replaced.is_some() {
             EventType::Modified

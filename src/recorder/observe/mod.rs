@@ -15,6 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::backing::Errno;
 use crate::event::Source;
+use crate::event_log::Purpose;
 
 use super::reach::Tracked;
 use super::{Located, RecordError, Recorder};
@@ -109,7 +110,7 @@ impl Recorder {
         source: Source,
         how: How,
     ) -> Result<Observed, RecordError> {
-        self.observe_name(dir, name, source, how, false)
+        self.observe_name((dir, name), source, how, false, Purpose::Ordinary)
     }
 
     /// Settles a name that [`Recorder::observe`] called missing: records the deletion (of a directory with all that
@@ -123,7 +124,7 @@ impl Recorder {
         name: &OsStr,
         source: Source,
     ) -> Result<Observed, RecordError> {
-        self.observe_name(dir, name, source, How::Stat, true)
+        self.observe_name((dir, name), source, How::Stat, true, Purpose::Ordinary)
     }
 
     /// Says that every name in `dir` has been adopted or observed: from here on an unknown one has come since.
@@ -133,13 +134,15 @@ impl Recorder {
         }
     }
 
-    fn observe_name(
+    /// See [`Recorder::observe`] and, for `settled`, [`Recorder::observe_gone`]. `purpose` is that of the change
+    /// that waits for it: what frees space must not be held up by what has to be recorded first.
+    pub(super) fn observe_name(
         &self,
-        dir: u64,
-        name: &OsStr,
+        (dir, name): (u64, &OsStr),
         source: Source,
         how: How,
         settled: bool,
+        purpose: Purpose,
     ) -> Result<Observed, RecordError> {
         let Some(tracked) = &self.tracked else {
             return Ok(Observed::default());
@@ -148,7 +151,7 @@ impl Recorder {
             return Ok(Observed::default());
         }
         if name == "." {
-            return self.observe_itself(tracked, dir, source);
+            return self.observe_itself(tracked, dir, source, purpose);
         }
         let place = tracked.place(dir).ok_or(Errno::STALE)?;
         let at = place.descriptor()?;
@@ -173,6 +176,7 @@ impl Recorder {
                 name: name.as_bytes(),
                 source,
                 missing: sight.captured.missing,
+                purpose,
             };
             let verdict = decide(&sight, settled);
             return finding.act(&sight, verdict);
@@ -189,6 +193,7 @@ impl Recorder {
         tracked: &Tracked,
         dir: u64,
         source: Source,
+        purpose: Purpose,
     ) -> Result<Observed, RecordError> {
         let place = tracked.place(dir).ok_or(Errno::STALE)?;
         let at = place.descriptor()?;
@@ -202,6 +207,7 @@ impl Recorder {
             name: b".",
             source,
             missing: None,
+            purpose,
         };
         finding.itself(dir, &state, &attr)
     }

@@ -3,6 +3,7 @@
 
 use crate::backing::Attr;
 use crate::event::{Event, EventType, MissingContent, Op, Replaced, Seq, Source};
+use crate::event_log::Purpose;
 
 use super::super::catalog::{Hash, State};
 use super::super::reach::Tracked;
@@ -19,6 +20,8 @@ pub(super) struct Finding<'a> {
     pub(super) source: Source,
     /// Why the content of what stands there is not kept.
     pub(super) missing: Option<MissingContent>,
+    /// What waits for it to be recorded.
+    pub(super) purpose: Purpose,
 }
 
 impl Finding<'_> {
@@ -93,7 +96,7 @@ impl Finding<'_> {
             prev_blake3: state.hash,
             ..self.found(EventType::Modified, self.path(), attr)
         };
-        let seq = self.recorder.note(&event)?;
+        let seq = self.note(&event)?;
         let kept = state.hash.filter(|_| !content);
         let now = State::of(attr, hash.or(kept), seq);
         self.tracked.catalog.set(&now);
@@ -127,7 +130,7 @@ impl Finding<'_> {
             blake3: hash,
             ..self.found(EventType::Created, self.path(), attr)
         };
-        let seq = self.recorder.note(&event)?;
+        let seq = self.note(&event)?;
         let key = self.stands_here(attr, hash, seq);
         if attr.is_directory() {
             // It came as a whole: whatever is in it has come with it.
@@ -184,7 +187,7 @@ impl Finding<'_> {
             replaced: over.map(|(_, state)| replaced_of(state)),
             ..self.found(EventType::Moved, self.tracked.path_of(from), attr)
         };
-        let seq = self.recorder.note(&event)?;
+        let seq = self.note(&event)?;
         catalog.rename(key, (from.0, &from.1), (self.dir, self.name));
         self.stands_here(attr, hash, seq);
         observed.found += 1;
@@ -237,7 +240,7 @@ impl Finding<'_> {
                 src_path: Some(self.tracked.path_of(&place)),
                 ..Event::new(EventType::Deleted, Some(Op::Found), self.source)
             };
-            self.recorder.note(&event)?;
+            self.note(&event)?;
             self.tracked.catalog.remove(place.0, &place.1);
             observed.found += 1;
             observed.invalidate.push(Stale {
@@ -281,7 +284,7 @@ impl Finding<'_> {
             replaced: Some(replaced_of(&known.1)),
             ..self.found(EventType::Modified, self.path(), attr)
         };
-        let seq = self.recorder.note(&event)?;
+        let seq = self.note(&event)?;
         self.stands_here(attr, sight.hash, seq);
         observed.found += 1;
         observed.invalidate.push(self.stale_name(Some(known.0)));
@@ -302,6 +305,10 @@ impl Finding<'_> {
             content: false,
             entry: true,
         }
+    }
+
+    fn note(&self, event: &Event) -> Result<Seq, RecordError> {
+        self.recorder.note_for(event, self.purpose)
     }
 
     fn path(&self) -> Vec<u8> {
