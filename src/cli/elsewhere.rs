@@ -122,7 +122,9 @@ fn place(document: &Document, entry: &Value, at: u64, staging: &Path) -> io::Res
     let said = entry["mode"]
         .as_u64()
         .and_then(|mode| u32::try_from(mode).ok());
-    let now = || fs::symlink_metadata(document.root.path().join(&path)).ok();
+    let live = line::path_bytes(entry, "live").map(|live| PathBuf::from(OsString::from_vec(live)));
+    let now = document.root.path().join(live.as_ref().unwrap_or(&path));
+    let now = || fs::symlink_metadata(&now).ok();
     if let Some(mode) = said.or_else(|| Some(now()?.permissions().mode())) {
         fs::set_permissions(&target, Permissions::from_mode(mode & PERMISSION_BITS))?;
     }
@@ -143,10 +145,10 @@ fn content(
         Err(error) => Err(error),
     };
     let held = version()?;
-    if held.is_some() || entry["live"] != true {
+    let (None, Some(live)) = (&held, line::path_bytes(entry, "live")) else {
         return Ok(held);
-    }
-    let live = document.root.path().join(path);
+    };
+    let live = document.root.path().join(OsString::from_vec(live));
     let now = if entry["type"] == "symlink" {
         fs::read_link(&live).map(|target| target.into_os_string().into_vec())
     } else {

@@ -138,7 +138,10 @@ pub(super) fn version_line(version: &Value, zone: &TimeZone) -> String {
     let hash = text("blake3").map(|hash| hash.chars().take(HASH_DIGITS).collect::<String>());
     let kept = match version.get("kept").and_then(Value::as_bool) {
         Some(true) => "kept".to_owned(),
-        Some(false) => format!("lost:{}", text("content_missing").unwrap_or_else(none)),
+        Some(false) => match text("content_missing") {
+            Some(why) => format!("not held ({why})"),
+            None => "not held".to_owned(),
+        },
         None => none(),
     };
     let path = |key: &str| path_bytes(version, key).map(|bytes| escape(&bytes));
@@ -286,7 +289,7 @@ mod tests {
             "       4  2023-11-14 22:13:20.000  closed/close          12B  af1349b9f5  kept  a\\n  sh[3]"
         );
         let lost = json!({"kept": false, "content_missing": "removed"});
-        assert!(version_line(&lost, &TimeZone::UTC).contains("lost:removed"));
+        assert!(version_line(&lost, &TimeZone::UTC).contains("not held (removed)"));
     }
 
     #[test]

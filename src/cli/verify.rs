@@ -175,7 +175,8 @@ fn verify_content(state: &Path, report: &mut Report) -> Result<(), CliError> {
             return Ok(());
         }
     };
-    let found = content::verify(&DirStorage::open_readonly(dir)).map_err(|error| {
+    let oldest = report.first.unwrap_or(Seq(1));
+    let found = content::verify(&DirStorage::open_readonly(dir), oldest).map_err(|error| {
         let hint = "be root or the owner; see that its disk is well";
         CliError::failed("content", error.to_string(), hint)
     })?;

@@ -25,6 +25,9 @@ const DERIVED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub struct Opened {
     /// Up to this event it is known what the packs are named by; later ones are to be told.
     pub named_up_to: Seq,
+    /// Packs that are not there any more, and the last event known to name something in each: retention took those
+    /// whose event is gone too.
+    pub missing: Vec<(u32, Seq)>,
     /// What is worth a person's while.
     pub notes: Vec<String>,
 }
@@ -44,12 +47,10 @@ pub(super) fn open(
     let known = read_derived(storage, NAMES).and_then(|bytes| format::read_names(&bytes));
     let (seq, named) = known.unwrap_or_default();
     opened.named_up_to = seq;
-    for (id, _) in &named {
-        if u32::try_from(*id).is_ok_and(|id| ids.binary_search(&id).is_err()) {
-            opened.notes.push(format!(
-                "content: pack {id} is missing: its versions cannot be read"
-            ));
-        }
+    for (id, seq) in missing(&named, &ids) {
+        // It keeps its number for as long as events name it, so that a check goes on to tell of it.
+        packs.add(Arc::new(Pack::new(id, 0, seq)));
+        opened.missing.push((id, seq));
     }
     let newest = ids.last().copied();
     let mut unsynced = Vec::new();
@@ -81,6 +82,16 @@ pub(super) fn open(
         }
     }
     Ok((opened, unsynced))
+}
+
+/// The packs that were `named` up to an event, and are not among the sorted `ids`.
+pub(super) fn missing(named: &[(u64, Seq)], ids: &[u32]) -> Vec<(u32, Seq)> {
+    let known = named
+        .iter()
+        .filter_map(|(id, seq)| Some((u32::try_from(*id).ok()?, *seq)));
+    known
+        .filter(|(id, _)| ids.binary_search(id).is_err())
+        .collect()
 }
 
 struct Loaded {
@@ -162,7 +173,7 @@ pub(super) fn scan(pack: &[u8]) -> Scanned {
 }
 
 /// A derived file, if it is there and of a likely size.
-fn read_derived(storage: &dyn Storage, name: &str) -> Option<Vec<u8>> {
+pub(super) fn read_derived(storage: &dyn Storage, name: &str) -> Option<Vec<u8>> {
     let file = storage.open(name).ok()?;
     let bytes = file.bytes().ok().filter(|b| *b <= DERIVED_BYTES_MAX)?;
     let mut content = vec![0; usize::try_from(bytes).ok()?];

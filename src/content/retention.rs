@@ -9,17 +9,27 @@ impl Content {
     /// oldest ones. The newest pack stays, and whatever is pinned. Gives the number of packs removed. After a failure
     /// it also sees whether contents can be kept again.
     pub fn retain(&self, oldest: Seq, bytes_max: u64) -> u64 {
-        let _one = self.shared.syncing.lock();
-        let mut removed = 0;
+        let saved = self.shared.syncing.lock();
+        let (mut going, mut named) = (Vec::new(), 0);
         for pack in self.shared.packs.all() {
-            let unnamed = pack.named() < oldest;
-            if (unnamed || self.bytes() > bytes_max) && self.shared.packs.take(pack.id) {
-                self.remove(pack.id);
-                removed += 1;
+            let is_named = pack.named() >= oldest;
+            if (!is_named || self.bytes() > bytes_max) && self.shared.packs.take(pack.id) {
+                going.push(pack.id);
+                named += usize::from(is_named);
             }
         }
+        if named > 0 {
+            log::warn!("content: {named} packs that events name go for lack of room");
+            // From here on they are not missing: it is known that they went.
+            if let Err(error) = self.shared.save_names(*saved) {
+                log::warn!("content: what went is not noted: {error}");
+            }
+        }
+        for id in &going {
+            self.remove(*id);
+        }
         self.shared.try_again();
-        removed
+        going.len() as u64
     }
 
     fn remove(&self, id: u32) {

@@ -50,8 +50,8 @@ pub(super) struct Shared {
     pub(super) packs: Packs,
     pub(super) table: Table,
     pub(super) active: Mutex<Active>,
-    /// Held by the one who syncs.
-    pub(super) syncing: Mutex<()>,
+    /// Held by the one who syncs, saves or removes; up to which event the names are saved.
+    pub(super) syncing: Mutex<Seq>,
 }
 
 /// An object that is held, and stays at least until this is dropped: the event that names it is written meanwhile.
@@ -94,7 +94,7 @@ impl Content {
             packs,
             table,
             active: Mutex::new(active),
-            syncing: Mutex::new(()),
+            syncing: Mutex::new(opened.named_up_to),
         });
         Ok((Content { shared }, opened))
     }

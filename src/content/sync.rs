@@ -75,16 +75,21 @@ impl Content {
     /// # Errors
     /// The failed call; the checkpoint before stays.
     pub fn save(&self, seq: Seq) -> io::Result<()> {
-        let _one = self.shared.syncing.lock();
-        let packs = self.shared.packs.all();
-        let packs: Vec<_> = packs.iter().map(|p| (u64::from(p.id), p.named())).collect();
-        self.shared
-            .write_file(NAMES_NEW, &format::names(seq, &packs))?;
-        self.shared.storage.rename(NAMES_NEW, NAMES)
+        let mut saved = self.shared.syncing.lock();
+        self.shared.save_names(seq)?;
+        *saved = seq;
+        Ok(())
     }
 }
 
 impl Shared {
+    pub(super) fn save_names(&self, seq: Seq) -> io::Result<()> {
+        let packs = self.packs.all();
+        let packs: Vec<_> = packs.iter().map(|p| (u64::from(p.id), p.named())).collect();
+        self.write_file(NAMES_NEW, &format::names(seq, &packs))?;
+        self.storage.rename(NAMES_NEW, NAMES)
+    }
+
     fn sync_files(&self, files: &[Found], names_dirty: bool) -> io::Result<()> {
         for file in files {
             if file.is_sealed

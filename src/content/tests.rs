@@ -67,7 +67,7 @@ fn what_is_kept_is_read_back_also_after_a_crash() {
     objects
         .iter()
         .for_each(|bytes| assert_held(&content, bytes));
-    let report = verify(&storage).unwrap();
+    let report = verify(&storage, Seq(1)).unwrap();
     assert_eq!(report.problems, [] as [String; 0]);
 }
 
@@ -168,7 +168,7 @@ fn a_start_knows_what_is_named() {
         .into_iter()
         .find(|n| n.ends_with(".pack"));
     storage.remove(&pack.unwrap()).unwrap();
-    assert!(!self::opened(&storage).1.notes.is_empty());
+    assert!(!self::opened(&storage).1.missing.is_empty());
 }
 
 #[test]
@@ -346,7 +346,10 @@ fn many_keep_and_read_at_once() {
     });
     content.close().unwrap();
     let storage = DirStorage::open_readonly(std::fs::File::open(dir.path()).unwrap().into());
-    assert_eq!(verify(&storage).unwrap().problems, [] as [String; 0]);
+    assert_eq!(
+        verify(&storage, Seq(1)).unwrap().problems,
+        [] as [String; 0]
+    );
 }
 
 #[derive(Clone, Debug)]

@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 
 use super::ContentError;
-use super::format::{Hash, Header, Kind, pieces};
+use super::format::{Hash, Header, Kind, pieces, read_names};
 use super::pack::{pack_id, pack_name};
-use super::recovery::scan;
+use super::recovery::{missing, read_derived, scan};
 use super::store::{Content, fill};
+use super::sync::NAMES;
 use crate::disk::Storage;
+use crate::event::Seq;
 
 /// Problems that are told one by one.
 const PROBLEMS_MAX: usize = 1000;
@@ -47,16 +49,16 @@ impl Content {
     ///
     /// # Errors
     /// As [`verify`].
-    pub fn verify(&self) -> Result<VerifyReport, ContentError> {
-        verify(&*self.shared.storage)
+    pub fn verify(&self, oldest: Seq) -> Result<VerifyReport, ContentError> {
+        verify(&*self.shared.storage, oldest)
     }
 }
 
-/// Checks all contents in `storage`.
+/// Checks all contents in `storage`, which are to be there for the events from `oldest` on.
 ///
 /// # Errors
 /// [`ContentError::Io`] when the directory cannot be read; a pack that cannot be read is a problem.
-pub fn verify(storage: &dyn Storage) -> Result<VerifyReport, ContentError> {
+pub fn verify(storage: &dyn Storage, oldest: Seq) -> Result<VerifyReport, ContentError> {
     let what = "list of the packs";
     let names = storage.names().map_err(ContentError::io(what))?;
     let mut ids: Vec<u32> = names.iter().filter_map(|name| pack_id(name)).collect();
@@ -64,6 +66,14 @@ pub fn verify(storage: &dyn Storage) -> Result<VerifyReport, ContentError> {
     let newest = ids.last().copied();
     let mut report = VerifyReport::default();
     let mut seen = Seen::default();
+    let named = read_derived(storage, NAMES).and_then(|bytes| read_names(&bytes));
+    for (id, seq) in missing(&named.unwrap_or_default().1, &ids) {
+        if seq >= oldest {
+            report.problem(format!(
+                "pack {id}, which events up to {seq} name, is missing"
+            ));
+        }
+    }
     for id in ids {
         match read(storage, id) {
             Ok(pack) => check(id, &pack, Some(id) == newest, &mut report, &mut seen),

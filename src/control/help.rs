@@ -127,6 +127,7 @@ const EVENTS: &str = r#"EVENTS (fields that do not apply are absent)
   content_missing   why a content is not kept: too_large, full, busy, io, changed
   mode, owner    type and permission bits, [uid, gid], of what was deleted
   replaced       ino, size and, where known, blake3, mode and owner of what a rename or a create destroyed
+  exchanged      ino, size, mode and owner of what went from dest_path to src_path
   restored_from  the event whose content a restore put back
   uid, gid, comm of the caller
   via            "mmap" when the kernel wrote a shared mapping back

@@ -30,6 +30,13 @@ pub(super) fn open(config: &Config, store: &Store, log: &EventLog) -> Result<Con
     let opened = Content::open(Box::new(DirStorage::new(dir)), options);
     let (content, opened) = opened
         .map_err(|error| DaemonError::io("content", hint)(io::Error::other(error.to_string())))?;
+    let missing = opened
+        .missing
+        .iter()
+        .filter(|(_, seq)| *seq >= log.oldest());
+    for (id, _) in missing {
+        log::warn!("content: pack {id} is missing: its versions cannot be read");
+    }
     for note in &opened.notes {
         log::warn!("{note}");
     }

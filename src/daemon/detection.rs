@@ -115,7 +115,7 @@ impl Detection for Desk {
         let content = self.content.clone();
         self.begin(move |_, log| {
             let found = content
-                .verify()
+                .verify(log.oldest())
                 .map_err(|error| failed("content", error, "see the disk"))?;
             let report = json!({
                 "objects": found.objects,

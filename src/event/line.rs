@@ -117,7 +117,9 @@ fn numbers(event: &Event, fields: &mut Fields<'_>) {
         fields.number("restored_from", at.0);
     }
     if let Some(replaced) = &event.replaced {
-        fields.replaced(replaced);
+        fields.other("replaced", replaced);
+    } else if let Some(exchanged) = &event.exchanged {
+        fields.other("exchanged", exchanged);
     }
 }
 
@@ -284,19 +286,19 @@ impl Fields<'_> {
         self.out.push('"');
     }
 
-    fn replaced(&mut self, replaced: &Replaced) {
-        self.key("replaced");
+    fn other(&mut self, key: &str, other: &Replaced) {
+        self.key(key);
         self.out.push('{');
         let mut fields = Fields {
             out: self.out,
             first: true,
         };
-        fields.number("ino", replaced.ino);
-        fields.number("size", replaced.size);
-        if let Some(hash) = &replaced.blake3 {
+        fields.number("ino", other.ino);
+        fields.number("size", other.size);
+        if let Some(hash) = &other.blake3 {
             fields.hash("blake3", hash);
         }
-        if let Some(access) = &replaced.access {
+        if let Some(access) = &other.access {
             fields.access(access);
         }
         self.out.push('}');

@@ -137,6 +137,8 @@ pub struct Event {
     pub restored_from: Option<Seq>,
     /// What was destroyed.
     pub replaced: Option<Replaced>,
+    /// What went the other way, of an exchange.
+    pub exchanged: Option<Replaced>,
     /// Who did it.
     pub caller: Option<std::sync::Arc<Caller>>,
     /// Whether the kernel, not a write call, sent the bytes of a shared mapping.
@@ -190,6 +192,7 @@ impl Event {
             access: None,
             restored_from: None,
             replaced: None,
+            exchanged: None,
             caller: None,
             via_mmap: false,
             gap: None,

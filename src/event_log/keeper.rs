@@ -99,6 +99,6 @@ impl Shared {
             log::debug!("event log: {error}");
         }
         // Each turn removes a little, and what went with it counts in the next.
-        while self.retain() > 0 {}
+        self.retain();
     }
 }

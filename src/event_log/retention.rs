@@ -48,6 +48,30 @@ impl EventLog {
 impl Shared {
     /// Removes what the options no longer keep; gives the number of segments removed.
     pub(super) fn retain(&self) -> u64 {
+        let mut removed = 0;
+        loop {
+            let went = self.retain_step();
+            removed += went;
+            let Some(companion) = self.companion.get() else {
+                return removed;
+            };
+            let (oldest, bytes, held) = self.kept();
+            let is_last = went == 0;
+            // As long as events can go, what they name goes with them and nothing else does.
+            let bytes_max = if is_last && self.map.lock().segments.len() < 2 {
+                self.bytes_max(held).saturating_sub(bytes)
+            } else {
+                u64::MAX
+            };
+            companion.retain(oldest, bytes_max);
+            if is_last {
+                return removed;
+            }
+        }
+    }
+
+    /// The same up to where what is kept beside the log has to follow.
+    fn retain_step(&self) -> u64 {
         let mut doomed = self.doomed.lock();
         if doomed.is_empty() {
             // Not yet synced: its sync would bring a removed file's lines into a gap that nobody tells.
@@ -76,11 +100,6 @@ impl Shared {
             }
             doomed.remove(0);
             removed += 1;
-        }
-        drop(doomed);
-        if let Some(companion) = self.companion.get() {
-            let (oldest, bytes, held) = self.kept();
-            companion.retain(oldest, self.bytes_max(held).saturating_sub(bytes));
         }
         removed
     }

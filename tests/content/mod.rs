@@ -1,5 +1,7 @@
 //! What is kept of contents: each version is named by its event, and is there before the event is.
 
+mod faults;
+mod model;
 mod past;
 
 use std::collections::HashMap;
@@ -34,6 +36,28 @@ fn assert_verified(mount: &Mount) {
     let done = hippofs::run(&[std::ffi::OsStr::new("verify"), mount.root().as_os_str()]);
     let said = done.success();
     assert!(said.contains(": no problem"), "{said}");
+}
+
+/// Reads the content of every close that the log still has.
+#[track_caller]
+fn assert_all_held(mount: &Mount) {
+    let events = mount.events();
+    let closes: Vec<_> = events
+        .iter()
+        .filter(|event| event["op"] == "close")
+        .collect();
+    assert!(closes.len() > 10, "{}", closes.len());
+    for event in closes {
+        let version = format!("versions/{}/{}", text(event, "src_path"), event["seq"]);
+        match fs::read(mount.control(&version)) {
+            Ok(content) => assert_eq!(hash(&content), event["blake3"], "{version}"),
+            // Retention may go on meanwhile.
+            Err(error) => assert!(
+                event["seq"].as_u64() < mount.status()["oldest"].as_u64(),
+                "{version}: {error}"
+            ),
+        }
+    }
 }
 
 #[track_caller]
@@ -205,6 +229,18 @@ fn contents_go_with_the_events_that_name_them() {
         of("log") + of("content") < 700 * 1024
     });
     assert!(mount.status()["oldest"].as_u64().unwrap() > 1_000);
+    assert_all_held(&mount);
+    assert_verified(&mount);
+    // A smaller limit takes the oldest events with their contents, and leaves all contents of the others.
+    mount.unmount();
+    let options = ["--segment-bytes", "64K", "--retain-bytes", "384K"];
+    let mount = case.mount_with(&options);
+    wait::until("retention has made room", || {
+        let status = mount.status();
+        let of = |what: &str| status[what]["bytes"].as_u64().unwrap();
+        of("log") + of("content") <= 384 * 1024
+    });
+    assert_all_held(&mount);
     assert_verified(&mount);
 }
 

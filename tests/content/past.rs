@@ -57,6 +57,8 @@ fn every_version_of_a_renamed_and_deleted_file_is_read_back() {
     fs::rename(mount.path("d/a"), mount.path("d/b")).unwrap();
     known.push((mount.head(), "two"));
     fs::rename(mount.path("d"), mount.path("e")).unwrap();
+    // Nothing has happened to it under this name yet.
+    assert_eq!(version(&mount, "e/b", known[0].0), Some(b"one".to_vec()));
     fs::write(mount.path("e/b"), "three").unwrap();
     known.push((mount.head(), "three"));
     fs::remove_file(mount.path("e/b")).unwrap();

@@ -3,46 +3,10 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
-use std::path::{Path, PathBuf};
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-
+use crate::support::disk::{SmallDisk, fill};
 use crate::support::events::{self, number, text};
 use crate::support::{Case, wait};
-
-/// A small filesystem in memory, unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn at(place: PathBuf, size: &str) -> SmallDisk {
-        let options = std::ffi::CString::new(format!("size={size},mode=755")).expect("options");
-        mount(
-            "tmpfs",
-            &place,
-            "tmpfs",
-            MountFlags::empty(),
-            Some(options.as_c_str()),
-        )
-        .expect("mount a tmpfs");
-        SmallDisk(place)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = unmount(&self.0, UnmountFlags::DETACH);
-    }
-}
-
-/// Fills the disk past the mount.
-fn fill(disk: &Path) -> PathBuf {
-    let path = disk.join("filler");
-    let mut file = fs::File::create(&path).expect("the filler");
-    for size in [1 << 20, 4096, 1] {
-        while file.write_all(&vec![1; size]).is_ok() {}
-    }
-    path
-}
 
 fn is_full<T>(result: std::io::Result<T>) -> bool {
     result.err().and_then(|e| e.raw_os_error()) == Some(libc::ENOSPC)

@@ -4,6 +4,7 @@
 //! Invariant: nothing started here outlives the test, and nothing here waits without a deadline.
 
 pub(crate) mod case;
+pub(crate) mod disk;
 pub(crate) mod events;
 pub(crate) mod hippofs;
 pub(crate) mod process;

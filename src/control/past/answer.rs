@@ -68,7 +68,7 @@ pub(in super::super) fn versions(past: &Past, query: &VersionsQuery) -> Result<S
 }
 
 fn tree(past: &Past, path: &str, at: Seq, out: &mut String) -> Result<usize, PastError> {
-    let (tree, _) = past.tree_at(at)?;
+    let tree = past.tree_at(at)?;
     let mut count = 0;
     for (name, what) in tree {
         if !selects(path, &name) {
@@ -80,16 +80,11 @@ fn tree(past: &Past, path: &str, at: Seq, out: &mut String) -> Result<usize, Pas
             EntryKind::File | EntryKind::Symlink => Some(past.at(&name, at)?),
         };
         let mut line = Map::new();
-        line.insert("path".into(), text_of(&name));
-        if std::str::from_utf8(&name).is_err() {
-            use base64::Engine as _;
-            let exact = base64::engine::general_purpose::STANDARD.encode(&name);
-            line.insert("path_b64".into(), json!(exact));
-        }
+        insert_path(&mut line, "path", &name);
         line.insert("type".into(), json!(kind_word(what.kind)));
         match stand.map(|stand| stand.known) {
             Some(Known::Held(hash)) => drop(line.insert("blake3".into(), json!(hex(hash)))),
-            Some(Known::Live(_)) => drop(line.insert("live".into(), json!(true))),
+            Some(Known::Live(now, _)) => insert_path(&mut line, "live", &now),
             Some(Known::Missing(why)) => drop(line.insert("content_missing".into(), json!(why))),
             Some(Known::Bytes(_) | Known::Absent | Known::Directory) | None => {}
         }
@@ -100,6 +95,16 @@ fn tree(past: &Past, path: &str, at: Seq, out: &mut String) -> Result<usize, Pas
         push(out, line);
     }
     Ok(count)
+}
+
+/// A path as the log writes it: exact in a field of its own when it is not UTF-8.
+fn insert_path(line: &mut Map<String, Value>, key: &str, path: &[u8]) {
+    line.insert(key.into(), text_of(path));
+    if std::str::from_utf8(path).is_err() {
+        use base64::Engine as _;
+        let exact = base64::engine::general_purpose::STANDARD.encode(path);
+        line.insert(format!("{key}_b64"), json!(exact));
+    }
 }
 
 /// Whether `path` (a file, a directory, a glob, or `.`) stands for `name`.

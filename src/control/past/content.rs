@@ -11,6 +11,10 @@ use super::{Past, PastError, moved_along};
 const RENAMES_MAX: usize = 256;
 /// Bytes of the log read for one event.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Times a question is asked while retention takes away what it reads.
+const ASKS_MAX: usize = 16;
+/// Why a content is not known whose events are gone.
+const LOST: &str = "the log no longer says";
 /// Largest content that is rebuilt from single writes.
 const REBUILT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -25,8 +29,8 @@ pub(in super::super) enum Known {
     Held(Hash),
     /// A content that is known byte for byte.
     Bytes(Vec<u8>),
-    /// What stands there now; no event up to this one says otherwise.
-    Live(Seq),
+    /// What stands at this name now; no event up to this one says otherwise.
+    Live(Vec<u8>, Seq),
     /// It cannot be had, and why.
     Missing(String),
 }
@@ -55,6 +59,8 @@ impl From<Known> for Stand {
 pub(super) enum Touch {
     Event(Seq),
     Moved(DirMove),
+    /// For a while up to this event, the log cannot say what happened.
+    Gap(Seq),
 }
 
 impl Touch {
@@ -62,6 +68,7 @@ impl Touch {
         match self {
             Touch::Event(seq) => *seq,
             Touch::Moved(moved) => moved.seq,
+            Touch::Gap(to) => *to,
         }
     }
 }
@@ -93,41 +100,91 @@ impl Past {
         index.catch_up(&self.log)?;
         let events = index.events_of(path).into_iter().map(Touch::Event);
         let moves = index.moves_of(path).into_iter().map(Touch::Moved);
-        let mut touches: Vec<Touch> = events.chain(moves).collect();
+        let gaps: Vec<_> = index.gaps().collect();
+        let is_told = |touch: &Touch| {
+            !gaps
+                .iter()
+                .any(|(from, to)| (*from..=*to).contains(&touch.seq()))
+        };
+        let mut touches: Vec<Touch> = events.chain(moves).filter(is_told).collect();
+        touches.extend(gaps.iter().map(|(_, to)| Touch::Gap(*to)));
         touches.sort_by_key(Touch::seq);
         Ok((touches, index.head()))
     }
 
-    /// The event `seq`, when it is kept and a change of an entry.
+    /// The event `seq`, when it is a change of an entry.
     pub(super) fn event(&self, seq: Seq) -> Result<Option<Change>, PastError> {
         let mut reader = self.log.reader(Seq(seq.0.saturating_sub(1)), seq);
         match reader.next_chunk(CHUNK_BYTES)? {
             Chunk::Lines(line) => Ok(Change::parse(&line)),
-            Chunk::Gap { .. } | Chunk::End => Ok(None),
+            Chunk::Gap { from, to, .. } => {
+                self.index.lock().lost(from, to);
+                Err(PastError::Lost)
+            }
+            Chunk::End => Ok(None),
         }
+    }
+
+    /// Asks again when events went away under the question: the next answer knows that they are gone.
+    pub(super) fn steadily<T>(
+        &self,
+        mut ask: impl FnMut() -> Result<T, PastError>,
+    ) -> Result<T, PastError> {
+        for _ in 1..ASKS_MAX {
+            match ask() {
+                Err(PastError::Lost) => {}
+                answer => return answer,
+            }
+        }
+        ask()
     }
 
     /// What stood at `path` right after the event `seq`.
     pub(in super::super) fn at(&self, path: &[u8], seq: Seq) -> Result<Stand, PastError> {
+        self.steadily(|| self.at_once(path, seq))
+    }
+
+    fn at_once(&self, path: &[u8], seq: Seq) -> Result<Stand, PastError> {
+        let mut index = self.index.lock();
+        index.catch_up(&self.log)?;
+        let gap = index.gaps().find(|(from, to)| (*from..=*to).contains(&seq));
+        drop(index);
+        let is_told = gap.is_none();
+        match gap {
+            None => {}
+            // What happened since is known whole.
+            Some((_, to)) if to == seq => {}
+            Some(_) => return Ok(Known::Missing(LOST.to_owned()).into()),
+        }
         // Most questions are of an event that says the content itself.
-        if let Some(change) = self.event(seq)?.filter(|change| change.concerns(path))
+        if is_told
+            && let Some(change) = self.event(seq)?.filter(|change| change.concerns(path))
             && let After::Content(hash) = change.after(path)
         {
             return Ok(self.held(&hash, &change).into());
         }
-        self.stand(path, seq, 0)
+        let mut stand = self.stand(path, seq, 0)?;
+        let mut name = path.to_vec();
+        for _ in 0..RENAMES_MAX {
+            if stand.known != Known::Absent {
+                break;
+            }
+            // What came there later stood elsewhere then.
+            let Some(origin) = self.came_next(&name, seq)? else {
+                break;
+            };
+            stand = self.stand(&origin, seq, 0)?;
+            name = origin;
+        }
+        Ok(stand)
     }
 
     /// The bytes of what is known; `None` when there are none.
-    pub(in super::super) fn bytes(
-        &self,
-        path: &[u8],
-        known: &Known,
-    ) -> Result<Option<Vec<u8>>, PastError> {
+    pub(in super::super) fn bytes(&self, known: &Known) -> Result<Option<Vec<u8>>, PastError> {
         Ok(match known {
             Known::Held(hash) => self.content.read(hash)?,
             Known::Bytes(bytes) => Some(bytes.clone()),
-            Known::Live(not_after) => self.present.live(path, *not_after)?,
+            Known::Live(path, not_after) => self.present.live(path, *not_after)?,
             Known::Absent | Known::Directory | Known::Missing(_) => None,
         })
     }
@@ -156,8 +213,9 @@ impl Past {
                 Touch::Moved(moved) => match moved.origin(path) {
                     Some(origin) => return self.stand(&origin, before(moved.seq), depth + 1),
                     // It went with its directory.
-                    None => return self.unless_it_came(path, future, seq, depth),
+                    None => return Ok(Known::Absent.into()),
                 },
+                Touch::Gap(..) => break,
                 Touch::Event(event) => match self.event(*event)? {
                     Some(change) if change.concerns(path) => change,
                     _ => continue,
@@ -166,7 +224,7 @@ impl Past {
             is_link |= change.op == Op::Symlink;
             let known = match change.after(path) {
                 After::Same => continue,
-                After::Absent => return self.unless_it_came(path, future, seq, depth),
+                After::Absent => Known::Absent,
                 After::Directory => Known::Directory,
                 After::Empty => Known::Bytes(Vec::new()),
                 After::Content(hash) => self.held(&hash, &change),
@@ -185,39 +243,36 @@ impl Past {
             }
             break;
         }
-        let stand = self.proven(path, future, (seq, head), depth)?;
+        let stand = self.proven(path, future, head, depth)?;
         Ok(Stand {
             is_link: is_link || stand.is_link,
             ..stand
         })
     }
 
-    /// Nothing stands at `path`; unless what will come there next is asked for, which was elsewhere at `seq`.
-    fn unless_it_came(
-        &self,
-        path: &[u8],
-        future: &[Touch],
-        seq: Seq,
-        depth: usize,
-    ) -> Result<Stand, PastError> {
-        for touch in future {
+    /// The name from which the next thing came that stood at `path`, where nothing stood at `seq`.
+    fn came_next(&self, path: &[u8], seq: Seq) -> Result<Option<Vec<u8>>, PastError> {
+        let (touches, _) = self.touches(path)?;
+        let split = touches.partition_point(|touch| touch.seq() <= seq);
+        for touch in &touches[split..] {
             match touch {
+                Touch::Gap(..) => return Ok(None),
                 Touch::Moved(moved) => {
                     if let Some(origin) = moved.origin(path) {
-                        return self.stand(&origin, seq, depth + 1);
+                        return Ok(Some(origin));
                     }
                 }
                 Touch::Event(event) => {
                     if let Some(change) = self.event(*event)?.filter(|c| c.concerns(path)) {
-                        return match change.before(path) {
-                            Before::Came(Some(origin)) => self.stand(&origin, seq, depth + 1),
-                            _ => Ok(Known::Absent.into()),
-                        };
+                        return Ok(match change.before(path) {
+                            Before::Came(origin) => origin,
+                            _ => None,
+                        });
                     }
                 }
             }
         }
-        Ok(Known::Absent.into())
+        Ok(None)
     }
 
     /// What the first later events say of what they found there.
@@ -225,7 +280,7 @@ impl Past {
         &self,
         path: &[u8],
         future: &[Touch],
-        (seq, head): (Seq, Seq),
+        head: Seq,
         depth: usize,
     ) -> Result<Stand, PastError> {
         if depth > RENAMES_MAX {
@@ -234,15 +289,16 @@ impl Past {
         let on = |path: &[u8], from: Seq| -> Result<Stand, PastError> {
             let (touches, head) = self.touches(path)?;
             let split = touches.partition_point(|touch| touch.seq() <= from);
-            self.proven(path, &touches[split..], (from, head), depth + 1)
+            self.proven(path, &touches[split..], head, depth + 1)
         };
         for touch in future {
             let change = match touch {
                 Touch::Moved(moved) => match (moved.target(path), moved.origin(path)) {
                     (Some(target), _) => return on(&target, moved.seq),
-                    (None, Some(origin)) => return self.stand(&origin, seq, depth + 1),
+                    (None, Some(_)) => return Ok(Known::Absent.into()),
                     (None, None) => continue,
                 },
+                Touch::Gap(..) => return Ok(Known::Missing(LOST.to_owned()).into()),
                 Touch::Event(event) => match self.event(*event)? {
                     Some(change) if change.concerns(path) => change,
                     _ => continue,
@@ -250,8 +306,7 @@ impl Past {
             };
             let known = match change.before(path) {
                 Before::Same => continue,
-                Before::Came(Some(origin)) => return self.stand(&origin, seq, depth + 1),
-                Before::Came(None) => Known::Absent,
+                Before::Came(_) => Known::Absent,
                 Before::Directory => Known::Directory,
                 Before::Content(hash) => self.held(&hash, &change),
                 Before::Went(other) => return on(&other, change.seq),
@@ -265,7 +320,7 @@ impl Past {
                 ..known.into()
             });
         }
-        Ok(Known::Live(head).into())
+        Ok(Known::Live(path.to_vec(), head).into())
     }
 
     /// Adds what the next event that takes it away says of its permissions.
@@ -309,7 +364,7 @@ impl Past {
                 After::Content(hash) => base = self.content.read(&hash)?,
                 After::From(other) => {
                     let stand = self.stand(&other, before(change.seq), depth + 1)?;
-                    base = self.bytes(&other, &stand.known)?;
+                    base = self.bytes(&stand.known)?;
                 }
                 After::Wrote if matches!(change.op, Op::Write | Op::Copy | Op::Truncate) => {
                     if change.op != Op::Truncate && change.hash("data_blake3").is_none() {

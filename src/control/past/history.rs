@@ -32,9 +32,11 @@ impl Past {
     /// The events of `path`, rising. What stood at this name before has precedence; where nothing did, they go on with
     /// the name from which it came.
     pub(super) fn history(&self, path: &[u8]) -> Result<BTreeMap<Seq, Step>, PastError> {
-        let mut steps = BTreeMap::new();
-        self.collect(path, (Seq(0), Seq(u64::MAX)), 0, &mut steps)?;
-        Ok(steps)
+        self.steadily(|| {
+            let mut steps = BTreeMap::new();
+            self.collect(path, (Seq(0), Seq(u64::MAX)), 0, &mut steps)?;
+            Ok(steps)
+        })
     }
 
     /// The events of `path` after the first and up to the second position.
@@ -57,6 +59,7 @@ impl Past {
             }
             let origin = match touch {
                 Touch::Moved(moved) => moved.origin(path),
+                Touch::Gap(..) => continue,
                 Touch::Event(seq) => {
                     let Some(change) = self.event(*seq)?.filter(|c| c.concerns(path)) else {
                         continue;

@@ -16,6 +16,8 @@ use crate::event_log::{Chunk, EventLog, LogError};
 
 /// Events of one block: their offsets in it are 16 bits.
 const BLOCK_EVENTS: u64 = 1 << 16;
+/// Most names that one path may have had.
+const NAMES_MAX: usize = 1024;
 /// Bytes of the log read at once.
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -30,9 +32,12 @@ pub(super) struct PathIndex {
     dirs: HashSet<u64>,
     last_dir: Vec<u8>,
     moves: Vec<DirMove>,
+    /// Events that the log has lost, besides the oldest: first and last of each range, rising.
+    gaps: Vec<(Seq, Seq)>,
+    oldest: Seq,
 }
 
-/// A directory that got another name.
+/// A directory that got another name, or two names that were exchanged, of which one was a directory's.
 #[derive(Clone, Debug)]
 pub(super) struct DirMove {
     pub(super) seq: Seq,
@@ -54,7 +59,10 @@ impl PathIndex {
                     }
                     self.head = reader.position();
                 }
-                Chunk::Gap { to, .. } => self.head = to,
+                Chunk::Gap { from, to, .. } => {
+                    self.lost(from, to);
+                    self.head = to;
+                }
                 Chunk::End => {
                     self.head = self.head.max(head);
                     self.drop_before(log.oldest());
@@ -82,16 +90,19 @@ impl PathIndex {
             self.tail.entry(key_of(path)).or_default().push(at);
             self.add_dirs(path);
         }
-        if let [Some(src), Some(dest)] = paths
-            && memmem::find(line, b"\"is_directory\":true").is_some()
-        {
+        if let [Some(src), Some(dest)] = paths {
             let exchange = format!("\"op\":\"{}\"", Op::Exchange.word());
-            self.moves.push(DirMove {
-                seq,
-                src,
-                dest,
-                is_exchange: memmem::find(line, exchange.as_bytes()).is_some(),
-            });
+            let is_exchange = memmem::find(line, exchange.as_bytes()).is_some();
+            if memmem::find(line, b"\"is_directory\":true").is_some()
+                || (is_exchange && takes_a_directory(line))
+            {
+                self.moves.push(DirMove {
+                    seq,
+                    src,
+                    dest,
+                    is_exchange,
+                });
+            }
         }
     }
 
@@ -123,6 +134,23 @@ impl PathIndex {
             self.blocks.pop_front();
         }
         self.moves.retain(|moved| moved.seq >= oldest);
+        self.gaps.retain(|(_, to)| *to >= oldest);
+        self.oldest = oldest;
+    }
+
+    /// The events of a range cannot be read.
+    pub(super) fn lost(&mut self, from: Seq, to: Seq) {
+        if !self.gaps.contains(&(from, to)) {
+            self.gaps.push((from, to));
+            self.gaps.sort_unstable();
+        }
+    }
+
+    /// Ranges of events that cannot be read.
+    pub(super) fn gaps(&self) -> impl Iterator<Item = (Seq, Seq)> {
+        let before = Seq(self.oldest.0.saturating_sub(1));
+        let oldest = (before > Seq(0)).then_some((Seq(1), before));
+        oldest.into_iter().chain(self.gaps.iter().copied())
     }
 
     /// Positions of the events that may concern `path`, rising.
@@ -153,10 +181,38 @@ impl PathIndex {
         self.moves.iter().filter(concern).cloned().collect()
     }
 
-    /// Whether `path` may have events of its own, or below it.
+    /// Whether `path` may have events of its own, or below it, or came there with a directory above.
     pub(super) fn knows(&self, path: &[u8]) -> bool {
-        self.dirs.contains(&key_of(path)) || !self.events_of(path).is_empty()
+        let mut names = vec![path.to_vec()];
+        // Each move is looked at for each name that an earlier look gave, backwards in time.
+        for moved in self.moves.iter().rev() {
+            let came = names.iter().filter_map(|name| moved.origin(name));
+            let came: Vec<_> = came.collect();
+            names.extend(came);
+            if names.len() > NAMES_MAX {
+                break;
+            }
+        }
+        names.iter().any(|name| self.mentions(name))
     }
+
+    fn mentions(&self, path: &[u8]) -> bool {
+        self.has_below(path) || !self.events_of(path).is_empty()
+    }
+
+    /// Whether there may be events of paths below `dir`.
+    pub(super) fn has_below(&self, dir: &[u8]) -> bool {
+        dir.is_empty() || self.dirs.contains(&key_of(dir))
+    }
+}
+
+/// Whether what an exchange brought from `dest_path` to `src_path` is a directory.
+fn takes_a_directory(line: &[u8]) -> bool {
+    const TYPE_BITS: u64 = 0o170_000;
+    const DIRECTORY_BITS: u64 = 0o040_000;
+    let line: Value = serde_json::from_slice(line).unwrap_or_default();
+    let mode = line["exchanged"]["mode"].as_u64();
+    mode.is_some_and(|mode| mode & TYPE_BITS == DIRECTORY_BITS)
 }
 
 /// 48 bits that stand for a path.

@@ -98,6 +98,8 @@ pub(super) enum PastError {
     Content(#[from] ContentError),
     #[error("the storage cannot be read: {0}")]
     Present(#[from] io::Error),
+    #[error("the log does not reach back so far, or has lost events since")]
+    Lost,
     #[error("it was renamed more often than is followed")]
     TooDeep,
 }

@@ -143,7 +143,13 @@ impl Past {
     /// The names below `dir` that have a past, and the positions at which the content of `dir` is kept.
     pub(in super::super) fn children(&self, dir: &[u8]) -> Result<Vec<(Vec<u8>, bool)>, PastError> {
         let mut names = BTreeSet::new();
-        let mut reader = self.log.reader(Seq(0), self.log.head());
+        let mut index = self.index.lock();
+        index.catch_up(&self.log)?;
+        // Most paths are those of files, below which there is nothing.
+        let has_below = index.has_below(dir);
+        drop(index);
+        let from = if has_below { Seq(0) } else { self.log.head() };
+        let mut reader = self.log.reader(from, self.log.head());
         // A text that cannot be in a line about anything below `dir` is passed over without a look at its fields.
         let plain = dir
             .iter()
@@ -184,7 +190,7 @@ impl Past {
     fn read(&self, place: &Place) -> Result<Option<Vec<u8>>, PastError> {
         let Some(at) = place.at else { return Ok(None) };
         let stand = self.at(&place.path, at)?;
-        self.bytes(&place.path, &stand.known)
+        self.bytes(&stand.known)
     }
 }
 

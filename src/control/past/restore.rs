@@ -88,6 +88,26 @@ struct Item {
     is_new: bool,
 }
 
+/// What is done, in this order.
+#[derive(Default)]
+struct Plan {
+    /// What stands where something of another kind is to stand, what is in a directory before the directory.
+    in_the_way: Vec<(Vec<u8>, EntryKind)>,
+    items: Vec<Item>,
+    /// What came since, in the same order.
+    extra: Vec<(Vec<u8>, EntryKind)>,
+    /// Why it cannot be done.
+    problems: Vec<String>,
+}
+
+/// How many of each.
+#[derive(Default)]
+struct Counts {
+    restored: u64,
+    unchanged: u64,
+    removed: u64,
+}
+
 /// What was done and may have to be taken back.
 struct Done {
     path: Vec<u8>,
@@ -126,29 +146,27 @@ pub(in super::super) fn begin(
 impl Past {
     fn restore(&self, query: &RestoreQuery, caller: &Arc<Caller>, work: &Work) {
         let before = self.log.head();
-        let outcome = self
-            .position_of(query.at)
-            .and_then(|at| self.plan(query, at).map(|plan| (at, plan)));
-        let (at, (items, extra, problems)) = match outcome {
+        let planned = self.position_of(query.at).and_then(|at| {
+            self.steadily(|| self.plan(query, at))
+                .map(|plan| (at, plan))
+        });
+        let (at, plan) = match planned {
             Ok(planned) => planned,
             Err(error) => return work.say(super::answer::failure(&error)),
         };
-        if !problems.is_empty() {
-            let message = format!("not everything can be put back: {}", problems.join("; "));
+        if !plan.problems.is_empty() {
+            let message = format!(
+                "not everything can be put back: {}",
+                plan.problems.join("; ")
+            );
             let hint = "nothing was done; choose another moment, or single files";
             return work.say(Reject::new("missing", message, hint).line());
         }
         let mut done = Vec::new();
-        let outcome = self.carry_out(
-            (&items, &extra),
-            (at, query.dry_run),
-            caller,
-            (work, &mut done),
-        );
-        match outcome {
-            Ok((restored, unchanged, removed)) => {
+        match self.carry_out(&plan, (at, query.dry_run), caller, (work, &mut done)) {
+            Ok(counts) => {
                 let line = json!({
-                    "restored": restored, "unchanged": unchanged, "removed": removed,
+                    "restored": counts.restored, "unchanged": counts.unchanged, "removed": counts.removed,
                     "at": at.0, "from": before.0, "head": self.log.head().0,
                 });
                 work.say(format!("{line}\n"));
@@ -164,16 +182,11 @@ impl Past {
         }
     }
 
-    /// What is to be put back, in order; what is to be removed, in order; and why it cannot be done.
-    #[allow(clippy::type_complexity)]
-    fn plan(
-        &self,
-        query: &RestoreQuery,
-        at: Seq,
-    ) -> Result<(Vec<Item>, Vec<(Vec<u8>, EntryKind)>, Vec<String>), PastError> {
-        let (tree, gone) = self.tree_at(at)?;
+    fn plan(&self, query: &RestoreQuery, at: Seq) -> Result<Plan, PastError> {
+        let tree = self.tree_at(at)?;
         let present = self.present_tree();
-        let (mut items, mut problems, mut bytes) = (Vec::new(), Vec::new(), 0_u64);
+        let mut plan = Plan::default();
+        let mut bytes = 0_u64;
         for (path, what) in &tree {
             if !selects(&query.path, path) || path == b"." {
                 continue;
@@ -186,38 +199,49 @@ impl Past {
             };
             match &stand.known {
                 _ if kind == EntryKind::Directory => {}
-                Known::Missing(why) if problems.len() < PROBLEMS_MAX => {
-                    problems.push(format!("{}: {why}", String::from_utf8_lossy(path)));
+                Known::Missing(why) if plan.problems.len() < PROBLEMS_MAX => {
+                    plan.problems
+                        .push(format!("{}: {why}", String::from_utf8_lossy(path)));
                 }
                 Known::Held(hash) if !self.is_same(path, hash)? => match self.content.read(hash)? {
                     Some(content) => bytes += content.len() as u64,
-                    None => problems.push(format!("{}: not held", String::from_utf8_lossy(path))),
+                    None => plan
+                        .problems
+                        .push(format!("{}: not held", String::from_utf8_lossy(path))),
                 },
                 _ => {}
             }
-            items.push(Item {
+            let now = present.get(path).map(|what| what.kind);
+            let other = now.filter(|now| is_directory(*now) != is_directory(kind));
+            if let Some(other) = other.filter(|_| query.delete) {
+                plan.in_the_way.extend(whole(&present, path, other));
+            }
+            plan.items.push(Item {
                 path: path.clone(),
                 kind,
                 known: stand.known,
                 access: what.access.or(stand.access),
-                is_new: !present.contains_key(path),
+                is_new: now.is_none() || (other.is_some() && query.delete),
             });
         }
-        if items.is_empty() {
-            let lost = if gone {
-                "; the log does not reach back so far"
-            } else {
-                ""
-            };
-            problems.push(format!("{}: nothing stood there{lost}", query.path));
+        if plan.items.is_empty() {
+            plan.problems
+                .push(format!("{}: nothing stood there", query.path));
         }
         if bytes > self.present.room() {
-            problems.push(format!(
+            plan.problems.push(format!(
                 "{bytes} bytes are needed, and the disk has {} left",
                 self.present.room()
             ));
         }
-        Ok((items, extra(query, &tree, &present), problems))
+        plan.extra = extra(query, &tree, &present);
+        plan.extra
+            .retain(|(path, _)| !plan.in_the_way.iter().any(|(gone, _)| gone == path));
+        // A directory that went with all below it takes the new place of none of it.
+        for item in &mut plan.items {
+            item.is_new |= plan.in_the_way.iter().any(|(gone, _)| *gone == item.path);
+        }
+        Ok(plan)
     }
 
     fn is_same(&self, path: &[u8], hash: &[u8; 32]) -> Result<bool, PastError> {
@@ -227,24 +251,35 @@ impl Past {
         }
     }
 
-    #[allow(clippy::type_complexity)]
     fn carry_out(
         &self,
-        (items, extra): (&[Item], &[(Vec<u8>, EntryKind)]),
+        plan: &Plan,
         (at, dry_run): (Seq, bool),
         caller: &Arc<Caller>,
         (work, done): (&Work, &mut Vec<Done>),
-    ) -> Result<(u64, u64, u64), (Vec<u8>, String)> {
-        let (mut restored, mut unchanged, mut removed) = (0, 0, 0);
-        let present = |path: &[u8]| self.at(path, self.log.head()).map(|stand| stand.known);
-        for item in items {
+    ) -> Result<Counts, (Vec<u8>, String)> {
+        let mut counts = Counts::default();
+        let mut remove = |path: &Vec<u8>, kind: EntryKind, done: &mut Vec<Done>| {
+            if !dry_run {
+                let taken = self.present.take_away(path, caller);
+                taken.map_err(|error| (path.clone(), error.to_string()))?;
+                done.push(Done {
+                    path: path.clone(),
+                    was: Some(kind),
+                });
+            }
+            counts.removed += 1;
+            let word = if dry_run { "would_remove" } else { "removed" };
+            work.say(line(path, kind, word));
+            Ok(())
+        };
+        for (path, kind) in &plan.in_the_way {
+            remove(path, *kind, done)?;
+        }
+        let (mut restored, mut unchanged) = (0, 0);
+        for item in &plan.items {
             let failed = |error: &dyn std::fmt::Display| (item.path.clone(), error.to_string());
-            let same = match &item.known {
-                Known::Live(_) => true,
-                Known::Directory => !item.is_new,
-                known => present(&item.path).map_err(|e| failed(&e))? == *known && !item.is_new,
-            };
-            if same || matches!(item.known, Known::Absent) {
+            if self.is_as_it_was(item).map_err(|error| failed(&error))? {
                 unchanged += 1;
                 continue;
             }
@@ -254,17 +289,8 @@ impl Past {
                 (_, true) => "would_restore",
             };
             if !dry_run {
-                let bytes = self
-                    .bytes(&item.path, &item.known)
-                    .map_err(|e| failed(&e))?;
-                let returned = Returned {
-                    kind: item.kind,
-                    content: bytes.as_deref().unwrap_or_default(),
-                    access: item.access,
-                    at,
-                };
-                let put = self.present.put_back(&item.path, &returned, caller);
-                put.map_err(|error| failed(&error))?;
+                self.put_item(item, at, caller)
+                    .map_err(|error| failed(&error))?;
                 done.push(Done {
                     path: item.path.clone(),
                     was: (!item.is_new).then_some(item.kind),
@@ -273,23 +299,41 @@ impl Past {
             restored += 1;
             work.say(line(&item.path, item.kind, word));
         }
-        for (path, kind) in extra {
-            if !dry_run {
-                let taken = self.present.take_away(path, caller);
-                taken.map_err(|error| (path.clone(), error.to_string()))?;
-                done.push(Done {
-                    path: path.clone(),
-                    was: Some(*kind),
-                });
-            }
-            removed += 1;
-            work.say(line(
-                path,
-                *kind,
-                if dry_run { "would_remove" } else { "removed" },
-            ));
+        for (path, kind) in &plan.extra {
+            remove(path, *kind, done)?;
         }
-        Ok((restored, unchanged, removed))
+        counts.restored = restored;
+        counts.unchanged = unchanged;
+        Ok(counts)
+    }
+
+    fn is_as_it_was(&self, item: &Item) -> Result<bool, PastError> {
+        Ok(match &item.known {
+            Known::Absent => true,
+            _ if item.is_new => false,
+            Known::Directory => true,
+            Known::Live(path, _) if *path == item.path => true,
+            known => self.at(&item.path, self.log.head())?.known == *known,
+        })
+    }
+
+    fn content_for(&self, kind: EntryKind, known: &Known) -> io::Result<Vec<u8>> {
+        if is_directory(kind) {
+            return Ok(Vec::new());
+        }
+        let bytes = self.bytes(known).map_err(io::Error::other)?;
+        bytes.ok_or_else(|| io::Error::other("its content cannot be had any more"))
+    }
+
+    fn put_item(&self, item: &Item, at: Seq, caller: &Arc<Caller>) -> io::Result<()> {
+        let content = self.content_for(item.kind, &item.known)?;
+        let returned = Returned {
+            kind: item.kind,
+            content: &content,
+            access: item.access,
+            at,
+        };
+        self.present.put_back(&item.path, &returned, caller)
     }
 
     /// Makes everything that was done undone, the last first; says how that went.
@@ -316,15 +360,33 @@ impl Past {
         caller: &Arc<Caller>,
     ) -> io::Result<()> {
         let stand = self.at(path, at).map_err(io::Error::other)?;
-        let bytes = self.bytes(path, &stand.known).map_err(io::Error::other)?;
+        let content = self.content_for(kind, &stand.known)?;
         let returned = Returned {
             kind,
-            content: bytes.as_deref().unwrap_or_default(),
+            content: &content,
             access: stand.access,
             at,
         };
         self.present.put_back(path, &returned, caller)
     }
+}
+
+fn is_directory(kind: EntryKind) -> bool {
+    kind == EntryKind::Directory
+}
+
+/// What stands at `path`, which is of `kind`, and all below it, what is in a directory before the directory.
+fn whole(present: &Tree, path: &[u8], kind: EntryKind) -> Vec<(Vec<u8>, EntryKind)> {
+    let below = [path, b"/"].concat();
+    let names = present
+        .range(below.clone()..)
+        .take_while(|(name, _)| name.starts_with(&below));
+    let mut whole: Vec<_> = names
+        .map(|(name, what)| (name.clone(), what.kind))
+        .collect();
+    whole.reverse();
+    whole.push((path.to_vec(), kind));
+    whole
 }
 
 /// What came since and goes, what is in a directory before the directory.

@@ -37,12 +37,14 @@ impl Past {
             .collect()
     }
 
-    /// The tree right after the event `seq`. Events that are gone cannot be undone; the second value says whether
-    /// there are such.
-    pub(in super::super) fn tree_at(&self, seq: Seq) -> Result<(Tree, bool), PastError> {
+    /// The tree right after the event `seq`.
+    ///
+    /// # Errors
+    /// [`PastError::Lost`] when events since are gone: they cannot be undone.
+    pub(in super::super) fn tree_at(&self, seq: Seq) -> Result<Tree, PastError> {
         let head = self.log.head();
         let mut tree = self.present_tree();
-        let (mut since, mut gone) = (Vec::new(), false);
+        let mut since = Vec::new();
         let mut reader = self.log.reader(seq.min(head), head);
         let types = ["created", "deleted", "moved"];
         let sieves = types.map(|word| format!("\"event_type\":\"{word}\""));
@@ -57,14 +59,14 @@ impl Past {
                     let lines = lines.split(|byte| *byte == b'\n').filter(names);
                     since.extend(lines.filter_map(Change::parse));
                 }
-                Chunk::Gap { .. } => gone = true,
+                Chunk::Gap { .. } => return Err(PastError::Lost),
                 Chunk::End => break,
             }
         }
         for change in since.iter().rev() {
             undo(&mut tree, change);
         }
-        Ok((tree, gone))
+        Ok(tree)
     }
 }
 
@@ -85,13 +87,8 @@ fn undo(tree: &mut Tree, change: &Change) {
             let moved = take(tree, dest);
             put(tree, dest, &change.src, moved);
             if change.line.get("replaced").is_some() {
-                tree.insert(
-                    dest.clone(),
-                    What {
-                        kind: EntryKind::File,
-                        ..what_went(change)
-                    },
-                );
+                // Only a directory is replaced by a directory.
+                tree.insert(dest.clone(), what_went(change));
             }
         }
         _ => {}

@@ -362,7 +362,16 @@ impl Change for Exchange<'_> {
     }
 
     fn describe(&self, done: &Moved) -> Event {
-        moved(Op::Exchange, self.from, self.to, &done.attr)
+        let exchanged = done.other.as_ref().map(|other| Replaced {
+            ino: other.identity.ino,
+            size: other.size,
+            blake3: None,
+            access: Some(access(other)),
+        });
+        Event {
+            exchanged,
+            ..moved(Op::Exchange, self.from, self.to, &done.attr)
+        }
     }
 
     fn carries<'b>(&self, done: &'b Moved) -> Option<&'b Attr> {
