@@ -67,7 +67,7 @@ fn live(feed: &Feed, screen: &mut Screen) -> Result<Exit, CliError> {
                 Action::Nothing => {}
                 Action::Draw => drawn = None,
                 Action::Redraw => {
-                    screen.terminal.clear().map_err(terminal::failed)?;
+                    screen.clear()?;
                     drawn = None;
                 }
                 Action::Filter(filter) => {

@@ -57,6 +57,12 @@ impl Screen {
         }
     }
 
+    /// Has every cell drawn again. `Terminal::clear` would ask the terminal where its cursor is, and not all answer.
+    pub(super) fn clear(&mut self) -> Result<(), CliError> {
+        let size = self.terminal.size().map_err(failed)?;
+        self.terminal.resize(size.into()).map_err(failed)
+    }
+
     /// Whether a signal asks for the end.
     pub(super) fn is_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
