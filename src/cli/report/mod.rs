@@ -93,12 +93,10 @@ fn count(args: &ReportArgs, root: &Root, head: u64) -> Result<Tally, CliError> {
     if progress && lines >= PROGRESS_EVERY {
         eprintln!();
     }
-    if let Some(reason) = end["gap"]["reason"].as_str() {
-        let (from, to) = (&end["gap"]["from"], &end["gap"]["to"]);
-        let detail = end["gap"]["detail"].as_str().unwrap_or_default();
-        tally
-            .missing
-            .push(format!("events {from} to {to}: {reason}: {detail}"));
+    let gap = &end["gap"];
+    if let (Some(from), Some(to)) = (gap["from"].as_u64(), gap["to"].as_u64()) {
+        let said = |key: &str| gap[key].as_str().unwrap_or("?");
+        tally.missing(from, to, &format!("{}: {}", said("reason"), said("detail")));
     }
     // The timeline is of the period that was asked for, and nothing has happened yet after now.
     if let Some(from) = args.from {

@@ -77,6 +77,12 @@ impl Page<'_> {
         human::local_time(seconds, self.zone).unwrap_or_else(|| "?".into())
     }
 
+    /// Of local time when the page was made, such as `+01:00`.
+    fn offset(&self) -> String {
+        let made = jiff::Timestamp::from_second(self.made as i64).unwrap_or_default();
+        made.to_zoned(self.zone.clone()).strftime("%:z").to_string()
+    }
+
     fn summary(&self, figures: &Figures, out: &mut String) {
         let tally = self.tally;
         let _ = write!(out, "<p>{}. ", text(self.period.as_bytes()));
@@ -96,17 +102,18 @@ impl Page<'_> {
         let said = |value: &Option<String>| text(value.as_deref().unwrap_or("?").as_bytes());
         let _ = writeln!(
             out,
-            "Storage {}, store {}, hippofs {}; made {}.</p>",
+            "Storage {}, store {}, hippofs {}; made {}. Times are local, {} from UTC.</p>",
             said(&figures.storage),
             said(&figures.store),
             said(&figures.version),
-            self.time(self.made)
+            self.time(self.made),
+            self.offset()
         );
         if figures.state.as_deref() != Some("ok") {
             let (state, reason) = (said(&figures.state), said(&figures.reason));
             let _ = writeln!(out, "<p class=\"bad\">State: {state}: {reason}</p>");
         }
-        for missing in &tally.missing {
+        if let Some(missing) = &tally.missing {
             let _ = writeln!(
                 out,
                 "<p class=\"bad\">Missing: {}</p>",
@@ -410,6 +417,7 @@ mod tests {
             "<svg id=\"kind\"",
             "<svg id=\"lanes\"",
             "(behind the mount)",
+            "+00:00 from UTC",
             "1970-01-01 00:01:41.000",
         ] {
             assert!(page.contains(word), "{word} in {page}");

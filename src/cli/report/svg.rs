@@ -67,7 +67,7 @@ pub(super) fn bars(
                 words[part]
             );
         }
-        if bucket.by_type[EventType::Gap as usize] > 0 {
+        if bucket.gaps() > 0 {
             let middle = x + step * 0.45;
             let _ = writeln!(
                 svg,
@@ -89,7 +89,7 @@ pub(super) fn lanes(timeline: &Timeline, zone: &TimeZone) -> String {
         ("watch", "source1", |b| b.by_source[Source::Watch as usize]),
         ("scan", "source2", |b| b.by_source[Source::Scan as usize]),
         ("restore", "kind0", |b| b.restores),
-        ("gap", "gapdot", |b| b.by_type[EventType::Gap as usize]),
+        ("gap", "gapdot", Bucket::gaps),
         ("mark", "kind6", |b| b.by_type[EventType::Mark as usize]),
     ];
     let height = TOP + LANE_HEIGHT * lanes.len() as f64;

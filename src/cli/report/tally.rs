@@ -12,6 +12,9 @@ const NAMES_MAX: usize = 20_000;
 /// Rows of the table of misses and repairs: the newest.
 pub(super) const NOTABLE_MAX: usize = 300;
 
+/// Jumps of the position that are remembered; a log with more of them is beyond a picture.
+const JUMPS_MAX: usize = 1000;
+
 /// What a notable event is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Notable {
@@ -84,7 +87,9 @@ pub(super) struct Tally {
     /// Lines that are no events of this version.
     pub(super) unknown: u64,
     /// What the reply says is missing from the period.
-    pub(super) missing: Vec<String>,
+    pub(super) missing: Option<String>,
+    /// Positions that did not come: first, last, and when the next one was, in milliseconds since the epoch.
+    jumps: Vec<(u64, u64, u64)>,
 }
 
 impl Tally {
@@ -100,7 +105,8 @@ impl Tally {
             range: None,
             times: None,
             unknown: 0,
-            missing: Vec::new(),
+            missing: None,
+            jumps: Vec::new(),
         }
     }
 
@@ -121,6 +127,7 @@ impl Tally {
         }
         self.sessions.add(&change.who, change.count());
         if let Some(seq) = change.seq {
+            self.note_jump(seq, change.time);
             let (first, last) = self.range.unwrap_or((seq, seq));
             self.range = Some((first.min(seq), last.max(seq)));
         }
@@ -134,6 +141,27 @@ impl Tally {
                 self.notable.pop_front();
             }
             self.notable.push_back((kind, change));
+        }
+    }
+
+    fn note_jump(&mut self, seq: u64, time: Option<f64>) {
+        let last = self.range.map_or(0, |(_, last)| last);
+        if let Some(time) = time
+            && seq > last + 1
+            && self.jumps.len() < JUMPS_MAX
+        {
+            self.jumps.push((last + 1, seq - 1, (time * 1000.0) as u64));
+        }
+    }
+
+    /// Takes what the reply says is missing, and marks on the timeline where that was. A jump alone does not say so:
+    /// the period may begin late, and the clock may have been set.
+    pub(super) fn missing(&mut self, from: u64, to: u64, said: &str) {
+        self.missing = Some(format!("events {from} to {to}: {said}"));
+        for (first, last, ms) in std::mem::take(&mut self.jumps) {
+            if first <= to && from <= last {
+                self.timeline.hole(ms);
+            }
         }
     }
 
@@ -173,6 +201,28 @@ mod tests {
         assert_eq!(tally.range, Some((1, 5)));
         assert_eq!(tally.times, Some((101.0, 105.0)));
         assert_eq!(tally.files.top(1, |c| c.events)[0].0, b"f1");
+    }
+
+    #[test]
+    fn what_is_missing_is_marked_where_it_was() {
+        let mut tally = Tally::new();
+        for seq in [11, 12, 15, 16] {
+            add(&mut tally, seq, "created", "create", "mount");
+        }
+        let gaps = |tally: &Tally| {
+            tally
+                .timeline
+                .filled()
+                .map(|(_, b)| b.gaps())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(gaps(&tally), [0, 0, 0, 0]);
+        let mut retention = tally.clone();
+        retention.missing(1, 10, "retention");
+        assert_eq!(gaps(&retention), [1, 0, 0, 0]);
+        tally.missing(13, 14, "damaged");
+        assert_eq!(gaps(&tally), [0, 0, 1, 0]);
+        assert_eq!(tally.missing.as_deref(), Some("events 13 to 14: damaged"));
     }
 
     #[test]

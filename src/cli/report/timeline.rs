@@ -33,6 +33,8 @@ pub(super) struct Bucket {
     pub(super) by_type: [u64; EventType::ALL.len()],
     pub(super) by_source: [u64; Source::ALL.len()],
     pub(super) restores: u64,
+    /// Places before which positions are missing.
+    pub(super) holes: u64,
 }
 
 impl Bucket {
@@ -45,6 +47,12 @@ impl Bucket {
         add(&mut self.by_type, &more.by_type);
         add(&mut self.by_source, &more.by_source);
         self.restores += more.restores;
+        self.holes += more.holes;
+    }
+
+    /// What is said to be missing: gaps in the log and holes in it.
+    pub(super) fn gaps(&self) -> u64 {
+        self.by_type[EventType::Gap as usize] + self.holes
     }
 
     /// All events.
@@ -81,6 +89,11 @@ impl Timeline {
         bucket.by_type[change.event_type as usize] += 1;
         bucket.by_source[change.source as usize] += 1;
         bucket.restores += u64::from(change.op == Some(Op::Restore));
+    }
+
+    /// Says that positions are missing right before this moment, in milliseconds since the epoch.
+    pub(super) fn hole(&mut self, ms: u64) {
+        self.bucket(ms).holes += 1;
     }
 
     fn bucket(&mut self, ms: u64) -> &mut Bucket {

@@ -87,3 +87,35 @@ fn give_back() {
 pub(super) fn failed(error: io::Error) -> CliError {
     CliError::failed("terminal", error, "use `--once`, or see TERM")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// Set in the copy of this test that is to panic on a terminal of its own.
+    const INNER: &str = "HIPPOFS_TEST_PANIC_ON_TERMINAL";
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_before_it_speaks() {
+        if std::env::var_os(INNER).is_some() {
+            let _screen = Screen::open().unwrap();
+            panic!("on purpose");
+        }
+        let keys = tempfile::NamedTempFile::new().unwrap();
+        let name = std::thread::current().name().unwrap().to_owned();
+        let relay = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/terminal.py");
+        let done = Command::new("python3")
+            .arg(relay)
+            .arg(keys.path())
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", &name, "--nocapture"])
+            .env(INNER, "1")
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&done.stdout);
+        let (leave, speak) = (shown.find("\x1b[?1049l"), shown.find("on purpose"));
+        assert!(leave.is_some() && leave < speak, "{shown}");
+        assert!(shown.contains("ended 101, terminal as before"), "{shown}");
+    }
+}
