@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::values::{self, Place};
 use crate::detect::Watch;
-use crate::event::{EventType, Op, Source};
+use crate::event::{EventType, Op, Source, Timestamp};
 use crate::recorder::Capture;
 
 /// A filesystem that records every change to a directory, in order, and loses none.
@@ -56,6 +56,10 @@ pub enum Command {
     Diff(DiffArgs),
     /// Put back a file, a directory or what a glob selects as it was, or write that elsewhere
     Restore(RestoreArgs),
+    /// Watch a mount live in the terminal: rates, busiest files and sessions, consumers, health, latency
+    Top(TopArgs),
+    /// Write one HTML page about a period: its timeline, misses and repairs, who and what was busiest
+    Report(ReportArgs),
     /// Print a completion script
     Completions(CompletionsArgs),
     /// Print a manual page
@@ -369,6 +373,46 @@ pub struct RestoreArgs {
     /// Print JSON Lines as the daemon gives them
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `top`.
+#[derive(Args, Debug)]
+pub struct TopArgs {
+    /// Anything inside a mount
+    ///
+    /// Keys: q quits, p holds the picture, f takes a filter (a glob on paths, or a piece of a path or of a session's
+    /// name), Tab sorts by events or by bytes written. When the daemon is restarted it goes on by itself.
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// Look for a second, print one frame as plain text, and end
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// Arguments of `report`.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// Anything inside a mount
+    ///
+    /// The page stands alone: no script, nothing loaded from elsewhere. Without --since, --from and --to it is about
+    /// everything the log holds.
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// Where to write the page; `-` is standard output. It appears whole or not at all, readable by its owner only
+    /// unless it replaces a file
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+    /// Only events after this seq
+    #[arg(long, value_name = "SEQ", conflicts_with = "from")]
+    pub since: Option<u64>,
+    /// Only events from this time on
+    ///
+    /// A time is local, such as 2026-01-31T12:00, or exact, such as 2026-01-31T12:00:00Z, or how long ago: 10m.
+    #[arg(long, value_name = "TIME", value_parser = values::moment)]
+    pub from: Option<Timestamp>,
+    /// Only events up to this time
+    #[arg(long, value_name = "TIME", value_parser = values::moment)]
+    pub to: Option<Timestamp>,
 }
 
 /// Arguments of `completions`.

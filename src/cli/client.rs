@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::daemon::mounts;
 
@@ -186,6 +186,32 @@ impl Control {
             }
             each(&line)?;
         }
+    }
+
+    /// Asks for events with the fields of `query`, gives each line to `each`, and returns the last line of the reply:
+    /// `next`, `head` and `gap`.
+    pub(super) fn events(
+        &mut self,
+        query: &Map<String, Value>,
+        mut each: impl FnMut(&[u8]) -> Result<(), CliError>,
+    ) -> Result<Value, CliError> {
+        let mut end = Value::Null;
+        self.ask(&json!({ "events": query }), |line| {
+            if line.starts_with(b"{\"next\":") {
+                end = serde_json::from_slice(line).unwrap_or_default();
+                return Ok(());
+            }
+            each(line)
+        })?;
+        if end["next"].is_u64() {
+            return Ok(end);
+        }
+        let hint = "ask again; if it stays, see the daemon's messages";
+        Err(CliError::failed(
+            "events",
+            "the reply ended too early",
+            hint,
+        ))
     }
 
     /// What the daemon says of a request it refused.

@@ -49,30 +49,18 @@ pub(super) fn run(args: &EventsArgs) -> Result<Exit, CliError> {
         if args.follow {
             query.insert("wait_ms".into(), WAIT_MS.into());
         }
-        let mut end = Value::Null;
         let mut count = 0;
-        control.ask(&json!({ "events": query }), |line| {
-            if line.starts_with(b"{\"next\":") {
-                end = serde_json::from_slice(line).unwrap_or_default();
-                return Ok(());
-            }
+        let end = control.events(&query, |line| {
             count += 1;
             printer.line(line)
         })?;
         printer.gap(&end["gap"])?;
         printer.flush()?;
-        if let (Some(place), Some(next)) = (&place, end["next"].as_u64()) {
+        let next = end["next"].as_u64().unwrap_or_default();
+        if let Some(place) = &place {
             place.ack(next)?;
         }
         left = left.map(|left| left.saturating_sub(count));
-        let Some(next) = end["next"].as_u64() else {
-            let hint = "ask again; if it stays, see the daemon's messages";
-            return Err(CliError::failed(
-                "events",
-                "the reply ended too early",
-                hint,
-            ));
-        };
         // A reply of documents may end before the head; one of events does not.
         let more = args.view.as_deref() == Some("documents")
             && args.debounce.is_none()

@@ -197,7 +197,7 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// Seconds since the epoch as local date and time with milliseconds.
-fn local_time(seconds: f64, zone: &TimeZone) -> Option<String> {
+pub(super) fn local_time(seconds: f64, zone: &TimeZone) -> Option<String> {
     // Microseconds of any time a log can hold are exact in a float; a wild one saturates and is then refused.
     let moment = jiff::Timestamp::from_microsecond((seconds * 1e6).round() as i64).ok()?;
     Some(

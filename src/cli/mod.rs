@@ -9,17 +9,21 @@ pub mod error;
 pub mod exit;
 pub mod values;
 
+mod activity;
 mod client;
 mod consumer;
 mod difference;
 mod elsewhere;
 mod events;
+mod figures;
 mod human;
 mod manual;
 mod mount;
 mod past;
 mod reconcile;
+mod report;
 mod status;
+mod top;
 mod unmount;
 mod verify;
 
@@ -74,6 +78,8 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Show(args) => past::show(&args),
         Command::Diff(args) => past::diff(&args),
         Command::Restore(args) => past::restore(&args),
+        Command::Top(args) => top::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),
     }

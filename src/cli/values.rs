@@ -265,6 +265,19 @@ pub fn place(text: &str) -> Result<Place, String> {
     Ok(Place::Time(Timestamp(since_epoch)))
 }
 
+/// A moment, as [`place`] reads it.
+///
+/// # Errors
+/// It is none; a bare number is a seq, and none either.
+pub fn moment(text: &str) -> Result<Timestamp, String> {
+    match place(text)? {
+        Place::Time(time) => Ok(time),
+        Place::Seq(_) => {
+            Err("a bare number is a seq: write a time, or how long ago, such as 10m".into())
+        }
+    }
+}
+
 /// A word of the schema's `event_type`.
 ///
 /// # Errors
@@ -349,6 +362,7 @@ mod tests {
         assert!(matches!(place("2026-01-31 12:00"), Ok(Place::Time(_))));
         assert!(matches!(place("10m"), Ok(Place::Time(t)) if t < Timestamp::now()));
         assert!(place("yesterday").is_err());
+        assert!(moment("10m").is_ok() && moment("10").is_err() && moment("soon").is_err());
         assert!(place("1960-01-01T00:00:00Z").is_err());
     }
 

@@ -2,6 +2,8 @@
 
 mod mounting;
 mod queries;
+mod report;
+mod top;
 mod usage;
 
 use std::ffi::OsStr;

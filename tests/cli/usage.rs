@@ -27,6 +27,10 @@ fn wrong_usage_exits_with_two() {
         &["events", "/a", "--limit", "many"],
         &["verify"],
         &["completions", "no-such-shell"],
+        &["top"],
+        &["report", "/a"],
+        &["report", "/a", "-o", "b", "--from", "7"],
+        &["report", "/a", "-o", "b", "--from", "1m", "--since", "7"],
     ];
     for arguments in wrong {
         let done = hippofs::run(arguments);
@@ -48,6 +52,8 @@ fn help_and_version_are_there() {
         "status",
         "events",
         "verify",
+        "top",
+        "report",
         "completions",
         "man",
     ] {

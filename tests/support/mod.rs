@@ -3,6 +3,7 @@
 //!
 //! Invariant: nothing started here outlives the test, and nothing here waits without a deadline.
 
+pub(crate) mod browser;
 pub(crate) mod case;
 pub(crate) mod disk;
 pub(crate) mod events;
