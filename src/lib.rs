@@ -21,6 +21,7 @@
 //! | 0 | [`event`], [`health`] | what happened, as a value and as a line; counters |
 //! | 0 | [`disk`] | the files of the state directory, and the fault seam |
 //! | 1 | [`event_log`] | where it is kept: segments, the serial point, recovery, readers |
+//! | 1 | [`client`] | a mount as other programs see it: queries, follow, consumers, a watcher |
 //! | 1 | [`content`] | every version of every file: packs addressed by hash |
 //! | 1 | [`backing`] | the storage by descriptor: system calls, no policy |
 //! | 2 | [`recorder`] | the one road to the log: each change performed and recorded as one |
@@ -54,6 +55,7 @@
 
 pub mod backing;
 pub mod cli;
+pub mod client;
 pub mod content;
 pub mod control;
 pub mod daemon;

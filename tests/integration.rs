@@ -3,6 +3,7 @@
 //! One binary, so that it links once. Root and `/dev/fuse` are needed; `scripts/test` provides the rest.
 
 mod cli;
+mod client;
 mod content;
 mod control;
 mod crash;

@@ -26,6 +26,8 @@ pub enum Touch<'a> {
     Entry(&'a dyn Located, Option<BorrowedFd<'a>>),
     /// What stands at a name.
     Name(&'a dyn Located, &'a OsStr),
+    /// What stands at a name and goes; of a directory also what is known below it.
+    Going(&'a dyn Located, &'a OsStr),
     /// A name at which nothing stands.
     NewName(&'a dyn Located, &'a OsStr),
 }
@@ -34,6 +36,8 @@ pub enum Touch<'a> {
 enum Odd {
     /// This name is not what the catalog says.
     Name(u64, OsString),
+    /// Names in this directory went unseen.
+    Below(u64),
     /// Something on this path came unseen.
     Way(Vec<u8>),
 }
@@ -62,6 +66,12 @@ impl Recorder {
             drop(held);
             match odd {
                 Odd::Name(dir, name) => self.record_odd_name(tracked, (dir, &name), purpose)?,
+                Odd::Below(dir) => {
+                    for (name, _) in tracked.catalog.names(dir) {
+                        let name = OsStr::from_bytes(&name);
+                        self.record_odd_name(tracked, (dir, name), purpose)?;
+                    }
+                }
                 Odd::Way(path) => self.record_way(tracked, &path, purpose)?,
             }
         }
@@ -79,6 +89,9 @@ impl Recorder {
                     self.look_at_entry(tracked, (*entry, *fd), change.purpose())?
                 }
                 Touch::Name(dir, name) => tracked.odd_name(*dir, name, true),
+                Touch::Going(dir, name) => tracked
+                    .odd_name(*dir, name, true)
+                    .or_else(|| tracked.odd_below(*dir, name)),
                 Touch::NewName(dir, name) => tracked.odd_name(*dir, name, false),
             };
             if odd.is_some() {
@@ -238,6 +251,20 @@ impl Tracked {
         };
         let odd = self.catalog.differs(key, bytes, found.as_ref());
         odd.then(|| Odd::Name(key, name.to_owned()))
+    }
+
+    /// A name that is known in the directory at `name` and does not stand there any more: only an empty directory can
+    /// go, so one that still stands there keeps it.
+    fn odd_below(&self, dir: &dyn Located, name: &OsStr) -> Option<Odd> {
+        let key = self
+            .catalog
+            .child(self.catalog.key_of(&dir.identity()), name.as_bytes())?;
+        let names = self.catalog.names(key);
+        let (below, _) = names.first()?;
+        let at = self.place(key)?.descriptor().ok()?;
+        let below = OsStr::from_bytes(below);
+        let gone = matches!(backing::lookup(at.as_fd(), below), Err(Errno::NOENT));
+        gone.then_some(Odd::Below(key))
     }
 
     /// The way to an entry that stands elsewhere than the catalog says: it, or a directory above, has moved.

@@ -2,6 +2,7 @@
 
 mod mounting;
 mod queries;
+mod recipes;
 mod report;
 mod top;
 mod usage;

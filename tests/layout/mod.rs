@@ -10,6 +10,7 @@ const RANKS: &[(&str, u32)] = &[
     ("event_log", 1),
     ("backing", 1),
     ("content", 1),
+    ("client", 1),
     ("recorder", 2),
     ("detect", 3),
     ("control", 3),

@@ -141,7 +141,7 @@ impl Change for Rmdir<'_> {
     }
 
     fn touches(&self) -> [Option<Touch<'_>>; TOUCHES_MAX] {
-        [Some(Touch::Name(self.dir, self.name)), None]
+        [Some(Touch::Going(self.dir, self.name)), None]
     }
 
     fn perform(&mut self) -> Result<Removed, Errno> {
@@ -242,7 +242,7 @@ impl Change for Rename<'_> {
     fn touches(&self) -> [Option<Touch<'_>>; TOUCHES_MAX] {
         [
             Some(Touch::Name(self.from.0, self.from.1)),
-            Some(Touch::Name(self.to.0, self.to.1)),
+            Some(Touch::Going(self.to.0, self.to.1)),
         ]
     }
 

@@ -117,6 +117,44 @@ fn bypass_changes_of_names_are_recorded_before_those_that_cover_them() {
 }
 
 #[test]
+fn what_went_below_a_directory_is_recorded_before_it_goes() {
+    let fill = |bed: &Bed, dir: &str| {
+        bed.mkdir(dir).unwrap();
+        for number in 0..20 {
+            bed.create(&format!("{dir}/{number}")).unwrap();
+        }
+        bed.mkdir(&format!("{dir}/s")).unwrap();
+        bed.create(&format!("{dir}/s/x")).unwrap();
+        let head = bed.head();
+        for entry in fs::read_dir(bed.path(dir)).unwrap() {
+            let path = entry.unwrap().path();
+            let removed = if path.is_dir() {
+                fs::remove_dir_all(path)
+            } else {
+                fs::remove_file(path)
+            };
+            removed.unwrap();
+        }
+        head
+    };
+    let bed = Bed::new(|_| {});
+    let head = fill(&bed, "d");
+    bed.remove("d").unwrap();
+    let told = bed.told(head);
+    assert_eq!(told.len(), 23, "{told:?}");
+    assert_eq!(told.last().unwrap(), "deleted d mount");
+    // Under a directory that takes its place, too.
+    let head = fill(&bed, "e");
+    bed.mkdir("f").unwrap();
+    bed.rename("f", "e").unwrap();
+    let told = bed.told(head);
+    assert_eq!(told.len(), 24, "{told:?}");
+    assert_eq!(told.last().unwrap(), "moved f > e mount");
+    assert_eq!(bed.scan(How::Stat), 0);
+    bed.assert_same();
+}
+
+#[test]
 fn a_recorder_without_a_catalog_looks_at_nothing() {
     let bed = Bed::new(|root| fs::write(root.join("doc"), "old").unwrap());
     let log_dir = tempfile::tempdir().unwrap();
