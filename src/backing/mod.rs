@@ -21,7 +21,8 @@ pub use entry::{
 pub use object::{
     NewTime, Times, XattrFlags, append_at, attr_of, copy_range, drop_set_id, fallocate,
     filesystem_magic, get_xattr, list_xattrs, proc_path, read_at, readlink, remove_xattr, reopen,
-    seek_data, set_mode, set_owner, set_times, set_xattr, statfs, sync, truncate, write_at,
+    reopen_quietly, seek_data, set_mode, set_owner, set_times, set_xattr, statfs, sync, truncate,
+    write_at,
 };
 
 pub use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, RenameFlags, StatVfs};

@@ -59,6 +59,16 @@ pub fn reopen(fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
     )
 }
 
+/// Opens what `fd` stands for to be read for the program's own sake: its access time stays as it is, as far as the
+/// kernel allows that to who is neither owner nor root.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn reopen_quietly(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    reopen(fd, flags | OFlags::NOATIME).or_else(|_| reopen(fd, flags))
+}
+
 /// Where a symbolic link points; any descriptor.
 ///
 /// # Errors

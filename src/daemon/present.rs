@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
-use crate::backing::{self, FileType, OFlags};
+use crate::backing::{self, FileType};
 use crate::control::{EntryKind, Present, PresentEntry, Returned};
 use crate::event::{Caller, Seq};
 use crate::recorder::{Catalog, Located as _, OBJECT_BYTES_MAX_MAX};
@@ -50,7 +50,7 @@ impl Present for Now {
         let content = match attr.kind {
             FileType::Symlink => backing::readlink(entry.as_fd())?,
             FileType::RegularFile if attr.size <= OBJECT_BYTES_MAX_MAX => {
-                let file = backing::reopen(entry.as_fd(), OFlags::RDONLY | OFlags::NONBLOCK)?;
+                let file = backing::reopen_quietly(entry.as_fd())?;
                 let mut content = vec![0; usize::try_from(attr.size).unwrap_or_default()];
                 let read = backing::read_at(file.as_fd(), 0, &mut content)?;
                 content.truncate(read);

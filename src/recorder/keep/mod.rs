@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::backing::{self, Attr, FileType, OFlags};
+use crate::backing::{self, Attr, FileType};
 use crate::content::{Content, ContentError, Kept};
 use crate::event::{MissingContent, Seq};
 
@@ -253,7 +253,7 @@ impl Keeper {
         if attr.size <= self.options.object_bytes_max {
             return self.keep_open(file, attr);
         }
-        let readable = backing::reopen(file, OFlags::RDONLY | OFlags::NONBLOCK);
+        let readable = backing::reopen_quietly(file);
         let hash = match readable.map(|file| digest_open(file.as_fd(), attr)) {
             Ok(Digest::Hash(hash)) => Some(hash),
             Ok(Digest::None | Digest::Moved) | Err(_) => None,

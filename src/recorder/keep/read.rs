@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::backing::{self, Attr, FileType, OFlags};
+use crate::backing::{self, Attr, FileType};
 use crate::event::MissingContent;
 
 use super::super::digest::{Digest, digest, digest_open};
@@ -37,7 +37,7 @@ pub(in super::super) fn capture_open(
 ) -> Result<Captured, Moved> {
     let captured = match keeper {
         Some(keeper) => keeper.keep_or_hash(fd, attr),
-        None => match backing::reopen(fd, OFlags::RDONLY | OFlags::NONBLOCK) {
+        None => match backing::reopen_quietly(fd) {
             Ok(file) => hashed(digest_open(file.as_fd(), attr))?,
             Err(_) => Captured::default(),
         },
@@ -61,16 +61,10 @@ pub(super) fn read_whole(fd: BorrowedFd<'_>, attr: &Attr) -> Result<Vec<u8>, Mis
     let room = usize::try_from(attr.size).map_err(|_| MissingContent::TooLarge)?;
     // One byte more shows a file that has grown.
     let mut bytes = vec![0; room + 1];
-    let count = match backing::read_at(fd, 0, &mut bytes) {
-        // A descriptor that cannot be read: write-only, or one that only stands for the file.
-        Err(backing::Errno::BADF) => {
-            let file = backing::reopen(fd, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOATIME)
-                .or_else(|_| backing::reopen(fd, OFlags::RDONLY | OFlags::NONBLOCK));
-            file.and_then(|file| fill(file.as_fd(), &mut bytes, 0))
-        }
-        Err(errno) => Err(errno),
-        Ok(count) if count == room => Ok(count),
-        Ok(count) => fill(fd, &mut bytes, count),
+    // The session's own descriptor would set the access time; it is what is left where nothing may be opened.
+    let count = match backing::reopen_quietly(fd) {
+        Ok(file) => fill(file.as_fd(), &mut bytes),
+        Err(_) => fill(fd, &mut bytes),
     };
     let count = count.map_err(|_| MissingContent::Io)?;
     let now = backing::attr_of(fd).map_err(|_| MissingContent::Io)?;
@@ -83,8 +77,9 @@ pub(super) fn read_whole(fd: BorrowedFd<'_>, attr: &Attr) -> Result<Vec<u8>, Mis
     Ok(bytes)
 }
 
-/// Reads from `done` on until the buffer is full or the file ends; gives the count.
-fn fill(fd: BorrowedFd<'_>, bytes: &mut [u8], mut done: usize) -> Result<usize, backing::Errno> {
+/// Reads until the buffer is full or the file ends; gives the count.
+fn fill(fd: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<usize, backing::Errno> {
+    let mut done = 0;
     while done < bytes.len() {
         match backing::read_at(fd, done as u64, &mut bytes[done..])? {
             0 => break,
