@@ -109,7 +109,7 @@ pub fn serve(
     service::stopping();
     stop.request();
     detect.stop();
-    tracking::save(&recorder, store.dir.as_fd());
+    tracking::save(&recorder, &store);
     let closed = close(&log, &content);
     ended.map_err(|source| DaemonError::Mount {
         path: config.mountpoint.clone(),

@@ -7,11 +7,14 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RawDir, flock, mkdirat, openat, renameat};
+use rustix::fs::{
+    AtFlags, FlockOperation, Mode, OFlags, RawDir, flock, fsync, mkdirat, openat, renameat,
+};
 use rustix::io::Errno;
 use uuid::Uuid;
 
 use super::{Config, DaemonError};
+use crate::disk::DirStorage;
 use crate::vfs::CONTROL_NAME;
 
 /// The format this program writes, and the newest it reads.
@@ -82,6 +85,8 @@ impl Store {
             .map_err(|errno| failed(&at(CONSUMERS_DIR), errno))?;
         let content_dir = directory(dir, OsStr::new(CONTENT_DIR))
             .map_err(|errno| failed(&at(CONTENT_DIR), errno))?;
+        // What is made durable in these directories must not be lost with their names.
+        settle_names(config, storage, dir).map_err(|errno| failed(&path, errno))?;
         Ok(Store {
             id,
             dir: state_dir,
@@ -91,6 +96,16 @@ impl Store {
             log_path,
             _lock: lock,
         })
+    }
+}
+
+impl Store {
+    /// The files that stand in the state directory itself.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn files(&self) -> io::Result<DirStorage> {
+        Ok(DirStorage::new(self.dir.try_clone()?))
     }
 }
 
@@ -147,6 +162,26 @@ fn directory(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(parent, name, flags, Mode::empty())
+}
+
+/// Makes durable the names in the state directory and its own.
+fn settle_names(
+    config: &Config,
+    storage: BorrowedFd<'_>,
+    dir: BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    fsync(dir)?;
+    let above = match &config.state_dir {
+        Some(given) => openat(rustix::fs::CWD, given.join(".."), flags, Mode::empty()),
+        // The storage may have been opened as a place only.
+        None => openat(storage, ".", flags, Mode::empty()),
+    };
+    // What lies above may be closed to this user, or on a filesystem that flushes no directories.
+    if let Err(errno) = above.and_then(fsync) {
+        log::info!("the name of the state directory is not flushed: {errno}");
+    }
+    Ok(())
 }
 
 /// A directory of that name that holds anything, but no store, belongs to someone else.

@@ -13,6 +13,7 @@ use crate::backing;
 use crate::content::Content;
 use crate::control::Control;
 use crate::detect::Detect;
+use crate::disk::Storage;
 use crate::event_log::EventLog;
 use crate::fuse::Session;
 use crate::health::Health;
@@ -40,8 +41,8 @@ pub(super) fn recorder(
     let root = backing::attr_of(storage).map_err(failed)?;
     let state = backing::attr_of(store.dir.as_fd()).map_err(failed)?;
     let reserved = CONTROL_NAME.as_bytes();
-    let dir = store.dir.as_fd();
-    let start = Catalog::open(&root, reserved, Some(state.identity), dir, log);
+    let files = store.files().map_err(DaemonError::io("catalog", hint))?;
+    let start = Catalog::open(&root, reserved, Some(state.identity), &files, log);
     for note in &start.notes {
         log::info!("{note}");
     }
@@ -112,7 +113,7 @@ pub(super) fn keep_catalog(
     stop: &Stop,
 ) -> io::Result<()> {
     let (recorder, detect, stop) = (Arc::clone(recorder), detect.clone(), stop.clone());
-    let dir = store.dir.try_clone()?;
+    let files = store.files()?;
     std::thread::Builder::new()
         .name("checkpoint".into())
         .spawn(move || {
@@ -123,11 +124,11 @@ pub(super) fn keep_catalog(
                 }
             }
             let mut saved = recorder.log().head();
-            save(&recorder, dir.as_fd());
+            save_in(&recorder, &files);
             while !stop.wait(CHECKPOINT_INTERVAL) {
                 if recorder.log().head() != saved {
                     saved = recorder.log().head();
-                    save(&recorder, dir.as_fd());
+                    save_in(&recorder, &files);
                 }
             }
         })?;
@@ -135,8 +136,15 @@ pub(super) fn keep_catalog(
 }
 
 /// Saves the catalog; without, the next start reads more of the log and of the disk.
-pub(super) fn save(recorder: &Recorder, dir: BorrowedFd<'_>) {
-    if let Err(error) = recorder.save_catalog(dir) {
+pub(super) fn save(recorder: &Recorder, store: &Store) {
+    match store.files() {
+        Ok(files) => save_in(recorder, &files),
+        Err(error) => log::warn!("the catalog could not be saved: {error}"),
+    }
+}
+
+fn save_in(recorder: &Recorder, files: &dyn Storage) {
+    if let Err(error) = recorder.save_catalog(files) {
         log::warn!("the catalog could not be saved: {error}");
     }
 }

@@ -1,11 +1,13 @@
-//! The files of the state directory, and the fault seam: every call that the log and the contents make on their
+//! The files of the state directory, and the fault seam: every call that log, contents and catalog make on their
 //! files goes through [`Storage`] and [`StoredFile`]. Rank 0.
 //!
 //! [`DirStorage`] is the real one: a directory reached by its descriptor only, so a mount over it changes nothing.
-//! The tests have another, which fails, tears or refuses each call in turn.
+//! The tests have two others: one fails, tears or refuses each call in turn, one records them and loses power.
 
 #[cfg(test)]
 pub(crate) mod faults;
+#[cfg(test)]
+pub(crate) mod power;
 
 use std::io;
 use std::os::fd::OwnedFd;

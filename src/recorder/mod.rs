@@ -34,13 +34,14 @@ mod reach;
 mod tests;
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::backing::Errno;
 use crate::content::Content;
+use crate::disk::Storage;
 use crate::event::{Caller, Event, Mark, Seq, line};
 use crate::event_log::{EventLog, LogError, Purpose};
 use crate::health::Health;
@@ -141,13 +142,13 @@ impl Recorder {
         self.tracked.as_ref().map(|tracked| &tracked.catalog)
     }
 
-    /// Saves the catalog in `state_dir`; gives the position it stands for. Changes go on meanwhile; only a
+    /// Saves the catalog in `files`; gives the position it stands for. Changes go on meanwhile; only a
     /// directory that moves makes it begin again. Call it once more when all changes have ended, so that the next
     /// start has nothing to catch up with.
     ///
     /// # Errors
     /// The failed call; the checkpoint before stays.
-    pub fn save_catalog(&self, state_dir: BorrowedFd<'_>) -> io::Result<Seq> {
+    pub fn save_catalog(&self, files: &dyn Storage) -> io::Result<Seq> {
         let Some(tracked) = &self.tracked else {
             return Ok(self.log.head());
         };
@@ -160,9 +161,10 @@ impl Recorder {
                 tree: Tree::Exclusive,
                 ..Scope::default()
             }));
-            // A checkpoint must not survive a power loss that its log does not.
-            self.log.sync().map_err(io::Error::other)?;
-            match tracked.catalog.save(state_dir, seq) {
+            // What the checkpoint knows, some of it later than `seq`, must not survive a power loss that its events
+            // do not: what a lost event told would then be found by nobody.
+            let settle = || self.log.sync().map(drop).map_err(io::Error::other);
+            match tracked.catalog.save(files, seq, settle) {
                 Ok(()) => {
                     if let Some(keeper) = &self.keeper {
                         keeper.save(seq)?;

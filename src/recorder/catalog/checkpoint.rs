@@ -2,15 +2,12 @@
 //! start: missing, damaged or of another log, it is left aside and the catalog begins with the root alone.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::fd::BorrowedFd;
+use std::io::{self, BufReader, Read};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use rustix::fs::{Mode, OFlags, fsync, openat, renameat};
-use rustix::io::Errno;
-
 use crate::backing::{Attr, Identity};
+use crate::disk::{Storage, StoredFile, write_all_at};
 use crate::event::Seq;
 use crate::event_log::EventLog;
 
@@ -38,18 +35,18 @@ pub struct Start {
 }
 
 impl Catalog {
-    /// The catalog of the storage whose root is `root`: from the checkpoint in `state_dir` and the events after it in
+    /// The catalog of the storage whose root is `root`: from the checkpoint in `files` and the events after it in
     /// `log`, or cold. Never in it: `reserved`, a name in the root, and the state directory `state`, wherever it is.
     #[must_use]
     pub fn open(
         root: &Attr,
         reserved: &[u8],
         state: Option<Identity>,
-        state_dir: BorrowedFd<'_>,
+        files: &dyn Storage,
         log: &EventLog,
     ) -> Start {
         let catalog = Catalog::new(root, reserved, state);
-        let loaded = load(&catalog, state_dir).and_then(|seq| replay(&catalog, seq, log));
+        let loaded = load(&catalog, files).and_then(|seq| replay(&catalog, seq, log));
         match loaded {
             Ok(events) => Start {
                 catalog,
@@ -66,36 +63,53 @@ impl Catalog {
         }
     }
 
-    /// Saves it in `state_dir` as the state after event `seq`: all of it or nothing. Changes may go on meanwhile;
-    /// their events come after `seq`, and what a directory's move leaves torn is reported as `Interrupted`.
-    pub(in crate::recorder) fn save(&self, state_dir: BorrowedFd<'_>, seq: Seq) -> io::Result<()> {
+    /// Saves it in `files` as the state after event `seq`: all of it or nothing. Changes may go on meanwhile; their
+    /// events come after `seq`, and what a directory's move leaves torn is reported as `Interrupted`. `settle` is
+    /// called when everything that is saved stands there, and before it counts.
+    pub(in crate::recorder) fn save(
+        &self,
+        files: &dyn Storage,
+        seq: Seq,
+        settle: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        let saved = self.save_as_new(files, seq, settle);
+        if saved.is_err() {
+            // A disk that filled under it needs the room; one that stays is overwritten by the next.
+            let _ = files.remove(NEW_FILE);
+        }
+        saved
+    }
+
+    fn save_as_new(
+        &self,
+        files: &dyn Storage,
+        seq: Seq,
+        settle: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
         let moves = self.dir_moves();
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(state_dir, NEW_FILE, flags, Mode::RUSR | Mode::WUSR)?;
-        let mut out = BufWriter::new(File::from(file));
         let header = Header {
             seq,
             root: self.root,
         };
-        out.write_all(&header.encode())?;
         let mut writer = Writer {
             listed: self.listed_dirs(),
             block: Vec::new(),
             records: 0,
-            out,
+            file: files.create(NEW_FILE)?,
+            bytes: 0,
         };
+        writer.write(&header.encode())?;
         self.each_record(true, &mut writer)?;
         self.each_record(false, &mut writer)?;
         writer.flush_block()?;
-        let mut out = writer.out;
-        out.write_all(&format::encode_end(writer.records))?;
-        out.into_inner()?.sync_all()?;
+        writer.write(&format::encode_end(writer.records))?;
+        writer.file.sync()?;
+        settle()?;
         if self.dir_moves() != moves {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        renameat(state_dir, NEW_FILE, state_dir, FILE)?;
-        Ok(fsync(state_dir)?)
+        files.rename(NEW_FILE, FILE)?;
+        files.sync()
     }
 
     /// Directories of which every name is known now. Taken before anything else, so that a directory is never kept as
@@ -171,7 +185,9 @@ struct Writer {
     listed: HashSet<u64>,
     block: Vec<u8>,
     records: u64,
-    out: BufWriter<File>,
+    file: Arc<dyn StoredFile>,
+    /// Length of what is written.
+    bytes: u64,
 }
 
 impl Writer {
@@ -190,23 +206,46 @@ impl Writer {
 
     fn flush_block(&mut self) -> io::Result<()> {
         if !self.block.is_empty() {
-            self.out.write_all(&format::block_head(&self.block))?;
-            self.out.write_all(&self.block)?;
+            self.write(&format::block_head(&self.block))?;
+            let block = std::mem::take(&mut self.block);
+            self.write(&block)?;
+            self.block = block;
             self.block.clear();
         }
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let end = self.bytes + bytes.len() as u64;
+        self.file.allocate(end)?;
+        write_all_at(&*self.file, bytes, self.bytes)?;
+        self.bytes = end;
         Ok(())
     }
 }
 
 /// Reads the checkpoint into an empty catalog and gives its position; the error is what to say of it, if anything.
-fn load(catalog: &Catalog, state_dir: BorrowedFd<'_>) -> Result<Seq, Option<String>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = match openat(state_dir, FILE, flags, Mode::empty()) {
-        Ok(file) => BufReader::with_capacity(BLOCK_BYTES, File::from(file)),
-        Err(Errno::NOENT) => return Err(None),
-        Err(errno) => return Err(Some(format!("the catalog cannot be read: {errno}"))),
+fn load(catalog: &Catalog, files: &dyn Storage) -> Result<Seq, Option<String>> {
+    let file = match files.open(FILE) {
+        Ok(file) => BufReader::with_capacity(BLOCK_BYTES, Stream { file, offset: 0 }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(None),
+        Err(error) => return Err(Some(format!("the catalog cannot be read: {error}"))),
     };
     read(catalog, file).map_err(|why| Some(format!("the catalog is left aside: {why}")))
+}
+
+/// A file from its beginning to its end.
+struct Stream {
+    file: Arc<dyn StoredFile>,
+    offset: u64,
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
 }
 
 fn read(catalog: &Catalog, mut file: impl Read) -> Result<Seq, &'static str> {

@@ -106,6 +106,7 @@ impl Told {
         });
         if known {
             self.touch(catalog, self.ino, Some(self.size));
+            self.list(catalog, self.ino);
             return;
         }
         let kind = match self.op {
@@ -125,8 +126,13 @@ impl Told {
             state.identity = known.identity;
         }
         let key = catalog.put(dir, name, &state);
+        self.list(catalog, key);
+    }
+
+    /// A directory that appeared was made empty, or found with all that was in it, and what came later is told too:
+    /// also when the checkpoint knows it, which was then taken while it was filled.
+    fn list(&self, catalog: &Catalog, key: u64) {
         if self.is_directory {
-            // It was made empty, or found with all that was in it.
             catalog.set_listed(key, true);
         }
     }

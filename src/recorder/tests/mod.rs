@@ -3,6 +3,8 @@
 mod bed;
 mod behind;
 mod crowd;
+mod power;
+mod power_catalog;
 mod random;
 mod saved;
 mod through;

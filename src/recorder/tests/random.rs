@@ -13,7 +13,7 @@ use super::bed::Bed;
 use crate::event::Seq;
 
 /// Few names, so that changes meet.
-const NAMES: [&str; 4] = ["a", "b", "d1", "d2"];
+pub(super) const NAMES: [&str; 4] = ["a", "b", "d1", "d2"];
 
 /// A path at most three deep.
 fn path() -> impl Strategy<Value = String> {
@@ -21,7 +21,7 @@ fn path() -> impl Strategy<Value = String> {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Create(String),
     Mkdir(String),
     Write(String, u8),
@@ -70,7 +70,7 @@ fn behind(bed: &Bed, step: &Step) {
 }
 
 /// Does one step through the recorder, where it can be done.
-fn through(bed: &Bed, step: &Step) {
+pub(super) fn through(bed: &Bed, step: &Step) {
     let there = |path: &str| bed.path(path).symlink_metadata().is_ok();
     let parent = |path: &str| bed.path(path).parent().is_some_and(Path::is_dir);
     let done = match step {
@@ -100,9 +100,10 @@ fn hint(bed: &Bed, step: &Step) -> usize {
 }
 
 /// The tree the log alone tells of: path to inode.
-fn replayed(events: &[Value]) -> BTreeMap<String, u64> {
+pub(super) fn replayed(events: &[Value]) -> BTreeMap<String, u64> {
     let mut tree = BTreeMap::new();
-    for event in events {
+    let of_entries = |event: &&Value| !event["src_path"].is_null();
+    for event in events.iter().filter(of_entries) {
         let (src, ino) = (event["src_path"].as_str().unwrap(), &event["ino"]);
         let ino = ino.as_u64().unwrap();
         match event["event_type"].as_str().unwrap() {
@@ -149,7 +150,7 @@ fn move_in(tree: &mut BTreeMap<String, u64>, src: &str, dest: &str, event: &Valu
     }
 }
 
-fn on_disk(dir: &Path, prefix: &str, tree: &mut BTreeMap<String, u64>) {
+pub(super) fn on_disk(dir: &Path, prefix: &str, tree: &mut BTreeMap<String, u64>) {
     use std::os::unix::fs::DirEntryExt;
     for entry in fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();

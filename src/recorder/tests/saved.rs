@@ -8,6 +8,7 @@ use super::super::catalog::Catalog;
 use super::super::{How, Recorder};
 use super::bed::{Bed, RESERVED, open_log};
 use crate::backing;
+use crate::disk::DirStorage;
 use crate::event::Seq;
 use crate::event_log::EventLog;
 
@@ -26,8 +27,11 @@ fn some_tree() -> Bed {
 
 impl Bed {
     fn save(&self) -> Seq {
-        let dir = fs::File::open(self.log_dir.path()).unwrap();
-        self.recorder.save_catalog(dir.as_fd()).unwrap()
+        self.recorder.save_catalog(&self.files()).unwrap()
+    }
+
+    fn files(&self) -> DirStorage {
+        DirStorage::new(fs::File::open(self.log_dir.path()).unwrap().into())
     }
 
     fn saved(&self) -> PathBuf {
@@ -61,8 +65,8 @@ fn open(
 ) -> (Catalog, bool, Vec<String>) {
     let root = fs::File::open(dir.path()).unwrap();
     let attr = backing::attr_of(root.as_fd()).unwrap();
-    let state = fs::File::open(log_dir.path()).unwrap();
-    let start = Catalog::open(&attr, RESERVED.as_bytes(), None, state.as_fd(), log);
+    let files = DirStorage::new(fs::File::open(log_dir.path()).unwrap().into());
+    let start = Catalog::open(&attr, RESERVED.as_bytes(), None, &files, log);
     (start.catalog, start.warm, start.notes)
 }
 
@@ -158,8 +162,8 @@ fn telling_the_log_twice_does_no_harm() {
     bed.create("e/x").unwrap();
     bed.remove("e/x").unwrap();
     // As a checkpoint taken while all of this happened: of the early position, with the late state.
-    let dir = fs::File::open(bed.log_dir.path()).unwrap();
-    bed.catalog().save(dir.as_fd(), early).unwrap();
+    let saved = bed.catalog().save(&bed.files(), early, || Ok(()));
+    saved.unwrap();
     let (bed, warm, _) = bed.restart(false);
     assert!(warm);
     let head = bed.head();
