@@ -143,6 +143,12 @@ pub struct MountOptions {
     /// event: without this option there is no such way past it
     #[arg(long)]
     pub passthrough: bool,
+    /// For measurements only: perform every change and record none. Refused without --i-know-nothing-is-recorded
+    #[arg(long, hide = true)]
+    pub no_log: bool,
+    /// Said with --no-log, so that nobody mounts so by mistake
+    #[arg(long, hide = true)]
+    pub i_know_nothing_is_recorded: bool,
     /// How changes that bypass the mount are found: auto, native, poll or off [default: auto]
     #[arg(long, value_name = "HOW", value_parser = values::watch)]
     pub watch: Option<Watch>,

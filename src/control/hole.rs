@@ -39,9 +39,11 @@ impl Hole {
             GapReason::Damaged | GapReason::Torn => {
                 "the log is damaged here: `hippofs verify` says where"
             }
-            GapReason::Crash | GapReason::Failed | GapReason::Overflow | GapReason::Unwatched => {
-                "these events were not recorded"
-            }
+            GapReason::Crash
+            | GapReason::Failed
+            | GapReason::Overflow
+            | GapReason::Unwatched
+            | GapReason::Unrecorded => "these events were not recorded",
         }
     }
 

@@ -66,6 +66,8 @@ pub struct Facts {
     pub retain_bytes: u64,
     /// Age to which retention keeps events.
     pub retain_age: Duration,
+    /// Whether changes are recorded; not so in a mount for measurements.
+    pub records: bool,
 }
 
 /// Appends a user's note. A function and not the recorder itself, so that everything here can be tested on a log alone.

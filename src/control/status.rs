@@ -11,6 +11,10 @@ use crate::health::Latency;
 use super::consumers::{self, ConsumerFigures};
 use super::{DetectionFigures, Facts, Shared};
 
+/// What a mount for measurements says of itself.
+const NOT_RECORDED: &str =
+    "NOTHING IS RECORDED: mounted with --no-log, for measurements; mount it again without";
+
 /// One moment's numbers.
 pub(super) struct Numbers {
     pub(super) head: Seq,
@@ -106,7 +110,12 @@ fn render(facts: &Facts, numbers: &Numbers) -> String {
     status.insert("state".into(), json!("ok"));
     let log = numbers.failure.as_ref();
     let log = log.map(|failure| format!("{} (since {})", failure.detail, failure.since));
-    if let Some(reason) = log.as_ref().or(numbers.content_failure.as_ref()) {
+    let silent = (!facts.records).then(|| NOT_RECORDED.to_owned());
+    if let Some(reason) = silent
+        .as_ref()
+        .or(log.as_ref())
+        .or(numbers.content_failure.as_ref())
+    {
         status.insert("state".into(), json!("degraded"));
         status.insert("reason".into(), json!(reason));
     }
@@ -153,6 +162,7 @@ fn identity(facts: &Facts) -> Map<String, Value> {
     );
     map.insert("retain_bytes".into(), json!(facts.retain_bytes));
     map.insert("retain_age_s".into(), json!(facts.retain_age.as_secs()));
+    map.insert("recording".into(), json!(facts.records));
     map
 }
 
@@ -246,6 +256,7 @@ mod tests {
             sync_interval: std::time::Duration::from_secs(1),
             retain_bytes: 1,
             retain_age: std::time::Duration::from_secs(1),
+            records: true,
         };
         let status: Value = serde_json::from_str(&render(&facts, &numbers)).unwrap();
         assert_eq!(status["state"], "degraded");

@@ -37,6 +37,8 @@ pub struct Config {
     pub passthrough: bool,
     /// Nothing can be changed through the mount.
     pub read_only: bool,
+    /// Changes are performed and not recorded, for measurements.
+    pub no_log: bool,
     /// Segment size, retention and sync interval of the log.
     pub log: event_log::Options,
     /// What is kept of contents; `None` keeps nothing new.

@@ -18,7 +18,7 @@ use super::{Config, DaemonError, Stop, contents, holders, mounts, service, shelf
 use crate::content::Content;
 use crate::control::{Control, Facts};
 use crate::disk::DirStorage;
-use crate::event::Seq;
+use crate::event::{Event, GapReason, Seq};
 use crate::event_log::{EventLog, LogError};
 use crate::fuse::{AttachError, Options, Session};
 use crate::recorder::Recorder;
@@ -167,14 +167,23 @@ fn open_log(
     }
     let content = contents::open(config, store, &log)?;
     let keep = config.keep.map(|options| (content.clone(), options));
-    let recorder = tracking::recorder(&log, store, storage, keep)?;
-    for gap in &recovery.gaps {
-        // A full disk keeps the gap from being said now; the storage is refused too until there is room.
-        recorder.note(gap).map_err(|error| DaemonError::State {
+    let recorder = tracking::recorder(&log, store, storage, (keep, config.no_log))?;
+    let say = |gap: &Event| match recorder.note(gap) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(DaemonError::State {
             path: store.log_path.clone(),
             why: error.to_string(),
             hint: "make room on the disk of the log",
-        })?;
+        }),
+    };
+    for gap in &recovery.gaps {
+        // A full disk keeps the gap from being said now; the storage is refused too until there is room.
+        say(gap)?;
+    }
+    if config.no_log {
+        let detail = "mounted with --no-log, for measurements: no change is recorded from here on until it is mounted without";
+        say(&Event::gap(GapReason::Unrecorded, None, detail))?;
+        log::warn!("{detail}");
     }
     Ok((log, content, recorder))
 }
@@ -188,6 +197,7 @@ fn facts(config: &Config, store: &Store) -> Facts {
         sync_interval: config.log.sync_interval,
         retain_bytes: config.log.retain_bytes,
         retain_age: config.log.retain_age,
+        records: !config.no_log,
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn recorder(
     log: &EventLog,
     store: &Store,
     storage: BorrowedFd<'_>,
-    keep: Option<(Content, KeepOptions)>,
+    (keep, silent): (Option<(Content, KeepOptions)>, bool),
 ) -> Result<Arc<Recorder>, DaemonError> {
     let hint = "see the disk and the limit on open files";
     let failed = |errno: backing::Errno| DaemonError::io("catalog", hint)(errno.into());
@@ -52,9 +52,13 @@ pub(super) fn recorder(
     let (catalog, storage) = (Arc::new(start.catalog), Arc::new(storage));
     let health = Arc::new(Health::default());
     let recorder = Recorder::with_catalog(log.clone(), health, catalog, storage);
-    Ok(Arc::new(match keep {
+    let recorder = match keep {
         Some((content, options)) => recorder.keeping(content, options),
         None => recorder,
+    };
+    Ok(Arc::new(match silent {
+        true => recorder.silenced(),
+        false => recorder,
     }))
 }
 

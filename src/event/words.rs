@@ -143,6 +143,8 @@ words! {
         Overflow = "overflow",
         /// The watcher does not see every directory; scans at the poll interval find what changes there.
         Unwatched = "unwatched",
+        /// A mount for measurements recorded nothing from here on; scans after its end find what is left of it.
+        Unrecorded = "unrecorded",
     }
 }
 

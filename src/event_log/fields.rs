@@ -39,7 +39,8 @@ pub(super) fn lost_range_said(line: &[u8]) -> Option<(Seq, Seq)> {
         | GapReason::Retention
         | GapReason::Ahead
         | GapReason::Overflow
-        | GapReason::Unwatched => return None,
+        | GapReason::Unwatched
+        | GapReason::Unrecorded => return None,
     }
     Some((
         Seq(value.get("from")?.as_u64()?),

@@ -43,7 +43,7 @@ use crate::backing::Errno;
 use crate::content::Content;
 use crate::disk::Storage;
 use crate::event::{Caller, Event, Mark, Seq, line};
-use crate::event_log::{EventLog, LogError, Purpose};
+use crate::event_log::{EventLog, LogError, Purpose, Reservation};
 use crate::health::Health;
 
 use reach::Tracked;
@@ -86,6 +86,8 @@ pub struct Recorder {
     next_handle: AtomicU64,
     tracked: Option<Tracked>,
     keeper: Option<keep::Keeper>,
+    /// Performs and records nothing but gaps: for measuring what the record costs.
+    silent: bool,
     /// One checkpoint at a time: all are written under the same name before they take the place of the last.
     saving: parking_lot::Mutex<()>,
 }
@@ -104,6 +106,7 @@ impl Recorder {
             next_handle,
             tracked: None,
             keeper: None,
+            silent: false,
             saving: parking_lot::Mutex::default(),
         }
     }
@@ -136,6 +139,17 @@ impl Recorder {
         }
     }
 
+    /// The same recorder, performing changes and recording none of them: what is measured with it is the mount
+    /// without its log. Gaps are still said, and the catalog is not saved, so that the scan of the next start finds
+    /// what was changed.
+    #[must_use]
+    pub fn silenced(self) -> Recorder {
+        Recorder {
+            silent: true,
+            ..self
+        }
+    }
+
     /// The expected state of every entry, where it is kept.
     #[must_use]
     pub fn catalog(&self) -> Option<&Arc<Catalog>> {
@@ -149,7 +163,7 @@ impl Recorder {
     /// # Errors
     /// The failed call; the checkpoint before stays.
     pub fn save_catalog(&self, files: &dyn Storage) -> io::Result<Seq> {
-        let Some(tracked) = &self.tracked else {
+        let Some(tracked) = self.tracked.as_ref().filter(|_| !self.silent) else {
             return Ok(self.log.head());
         };
         let _one = self.saving.lock();
@@ -235,10 +249,7 @@ impl Recorder {
         let texts = change.path_bytes()
             + caller.comm.len()
             + caller.session.as_ref().map_or(0, String::len);
-        let room = self
-            .log
-            .reserve(line::line_bytes_max(texts), change.purpose())
-            .map_err(RecordError::Refused)?;
+        let room = self.room(line::line_bytes_max(texts), change.purpose())?;
 
         let before = self.keep_destroyed(&change);
         change.remember(before.hash);
@@ -252,10 +263,7 @@ impl Recorder {
         let mut event = change.describe(&done);
         event.caller = Some(Arc::clone(caller));
         let after = self.keep_left(&change, &done, &before, &mut event);
-        let mut body = String::with_capacity(512);
-        line::body(&event, &mut body);
-        let seq = room.append(&body).map_err(RecordError::Unrecorded)?;
-        self.name_content(&event, seq);
+        let seq = self.append(room, &event)?;
 
         if let Some(tracked) = &self.tracked {
             change.follow(&done, seq, &tracked.catalog);
@@ -264,9 +272,34 @@ impl Recorder {
         settle(&done);
         drop((bearer, held));
 
-        self.health.recorded(event.source);
         self.health.took(op, started.elapsed());
         Ok(done)
+    }
+
+    /// Room for a line; none is needed where nothing is recorded.
+    fn room(
+        &self,
+        line_bytes_max: usize,
+        purpose: Purpose,
+    ) -> Result<Option<Reservation<'_>>, RecordError> {
+        if self.silent {
+            return Ok(None);
+        }
+        let room = self.log.reserve(line_bytes_max, purpose);
+        Ok(Some(room.map_err(RecordError::Refused)?))
+    }
+
+    /// Writes the event into its room; its position, or the head where nothing is recorded.
+    fn append(&self, room: Option<Reservation<'_>>, event: &Event) -> Result<Seq, RecordError> {
+        let Some(room) = room else {
+            return Ok(self.log.head());
+        };
+        let mut body = String::with_capacity(512);
+        line::body(event, &mut body);
+        let seq = room.append(&body).map_err(RecordError::Unrecorded)?;
+        self.name_content(event, seq);
+        self.health.recorded(event.source);
+        Ok(seq)
     }
 
     /// Records what is not a change of the storage: a gap that was found, a user's note.
@@ -285,6 +318,9 @@ impl Recorder {
 
     /// The same where something waits for it whose purpose is `purpose`.
     fn note_for(&self, event: &Event, purpose: Purpose) -> Result<Seq, RecordError> {
+        if self.silent && event.gap.is_none() {
+            return Ok(self.log.head());
+        }
         let mut body = String::new();
         line::body(event, &mut body);
         // The body is already formatted, so its own length bounds it.
@@ -303,6 +339,9 @@ impl Recorder {
     /// # Errors
     /// As [`Recorder::note`].
     pub fn mark(&self, mark: Mark, caller: Option<Arc<Caller>>) -> Result<Seq, RecordError> {
+        if self.silent {
+            return Err(RecordError::Refused(LogError::Closed));
+        }
         self.note(&Event::mark(mark, caller))
     }
 

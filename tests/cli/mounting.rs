@@ -224,3 +224,51 @@ fn a_relative_path_is_as_good() {
     unmount(&case.mountpoint());
     assert!(case.storage().join("a").exists());
 }
+
+#[test]
+fn a_mount_without_its_log_is_asked_for_twice_and_says_so() {
+    let case = Case::new();
+    for given in [&["--no-log"][..], &["--i-know-nothing-is-recorded"]] {
+        let (storage, mountpoint) = (case.storage(), case.mountpoint());
+        let mut arguments = vec![
+            "mount".as_ref(),
+            storage.as_os_str(),
+            mountpoint.as_os_str(),
+        ];
+        arguments.extend(given.iter().map(std::ffi::OsStr::new));
+        let done = hippofs::run(&arguments);
+        assert_eq!(done.code(), Some(2), "{done:?}");
+        assert!(done.stderr.contains("no change is recorded"), "{done:?}");
+    }
+    let mount = case.mount();
+    fs::write(mount.path("before"), "x").unwrap();
+    let head = mount.head();
+    mount.unmount();
+
+    let mount = case.mount_with(&["--no-log", "--i-know-nothing-is-recorded"]);
+    fs::write(mount.path("unseen"), "x").unwrap();
+    fs::rename(mount.path("before"), mount.path("after")).unwrap();
+    assert_eq!(fs::read(mount.path("unseen")).unwrap(), b"x");
+    let status = mount.status();
+    assert_eq!(
+        (&status["recording"], &status["state"]),
+        (&false.into(), &"degraded".into())
+    );
+    assert!(
+        status["reason"]
+            .as_str()
+            .unwrap()
+            .starts_with("NOTHING IS RECORDED")
+    );
+    let said = mount.since(head);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(said[0]["reason"], "unrecorded");
+    assert!(mount.output().1.contains("no change is recorded"));
+    mount.unmount();
+
+    let mount = case.mount();
+    assert_eq!(mount.status()["recording"], true);
+    let mut found = events::briefs(&mount.since(head + 1));
+    found.sort();
+    assert_eq!(found, ["found before -> after", "found unseen"]);
+}

@@ -11,13 +11,16 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
+use clap::CommandFactory as _;
+use clap::error::ErrorKind;
+
 use crate::daemon::detach::{self, Again, Launched};
 use crate::daemon::serve::Mounted;
 use crate::daemon::{Config, DaemonError, Stop, serve, signals, supervise};
 use crate::recorder::{Capture, KeepOptions, OBJECT_BYTES_MAX_DEFAULT};
 use crate::{detect, event_log};
 
-use super::args::{MountArgs, MountOptions};
+use super::args::{Cli, MountArgs, MountOptions};
 use super::error::CliError;
 use super::exit::Exit;
 use target::Target;
@@ -31,6 +34,7 @@ const LOG_DEFAULT: &str = "warn,fuser::reply=off";
 pub(super) fn run(args: MountArgs) -> Result<Exit, CliError> {
     let parsed = options::parse(&args.options)?;
     let mut named = options::merge(args.named, parsed.named);
+    refuse_silence(&named)?;
     let log_file = match &named.log_file {
         Some(path) => Some(open_log_file(path)?),
         None => None,
@@ -72,6 +76,16 @@ pub(super) fn run(args: MountArgs) -> Result<Exit, CliError> {
     } else {
         run.serve()
     }
+}
+
+/// A mount without its log is asked for twice or not at all.
+fn refuse_silence(named: &MountOptions) -> Result<(), clap::Error> {
+    if named.no_log == named.i_know_nothing_is_recorded {
+        return Ok(());
+    }
+    let message = "--no-log is for measurements: no change is recorded, and none can be read back; it needs \
+                   --i-know-nothing-is-recorded beside it, which means nothing without it";
+    Err(Cli::command().error(ErrorKind::MissingRequiredArgument, message))
 }
 
 fn resolve(
@@ -199,6 +213,7 @@ fn config(target: &Target, named: &MountOptions, fs_options: Vec<String>) -> Con
         allow_other: named.allow_other,
         passthrough: named.passthrough || named.read_only,
         read_only: named.read_only,
+        no_log: named.no_log,
         log: event_log::Options {
             segment_bytes: named.segment_bytes.unwrap_or(defaults.segment_bytes),
             retain_bytes: named.retain_bytes.unwrap_or(defaults.retain_bytes),
@@ -220,7 +235,7 @@ fn config(target: &Target, named: &MountOptions, fs_options: Vec<String>) -> Con
 /// What is kept of contents.
 fn keep(named: &MountOptions) -> Option<KeepOptions> {
     let capture = named.capture.unwrap_or_default();
-    (capture != Capture::None).then_some(KeepOptions {
+    (capture != Capture::None && !named.no_log).then_some(KeepOptions {
         every_write: capture == Capture::Write,
         object_bytes_max: named.capture_max.unwrap_or(OBJECT_BYTES_MAX_DEFAULT),
     })

@@ -111,6 +111,9 @@ pub(super) fn merge(long: MountOptions, short: MountOptions) -> MountOptions {
         capture: long.capture.or(short.capture),
         capture_max: long.capture_max.or(short.capture_max),
         passthrough: long.passthrough || short.passthrough,
+        no_log: long.no_log || short.no_log,
+        i_know_nothing_is_recorded: long.i_know_nothing_is_recorded
+            || short.i_know_nothing_is_recorded,
         watch: long.watch.or(short.watch),
         scan_interval: long.scan_interval.or(short.scan_interval),
         poll_interval: long.poll_interval.or(short.poll_interval),
@@ -193,6 +196,11 @@ pub(super) fn to_args(options: &MountOptions) -> Vec<OsString> {
         ("--allow-other", options.allow_other),
         ("--read-only", options.read_only),
         ("--passthrough", options.passthrough),
+        ("--no-log", options.no_log),
+        (
+            "--i-know-nothing-is-recorded",
+            options.i_know_nothing_is_recorded,
+        ),
     ];
     let mut args: Vec<OsString> = flags
         .iter()

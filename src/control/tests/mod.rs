@@ -63,6 +63,7 @@ impl Bench {
                 sync_interval: Duration::from_secs(1),
                 retain_bytes: 1 << 30,
                 retain_age: Duration::from_secs(60),
+                records: true,
             },
             consumers: std::sync::OnceLock::new(),
             detection: std::sync::OnceLock::new(),
