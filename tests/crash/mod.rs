@@ -1,5 +1,7 @@
 //! The daemon is killed under load: every call that had returned stands in the log, once and in order.
 
+mod soak;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -8,7 +8,8 @@ use super::super::catalog::Catalog;
 use super::super::{How, Recorder};
 use super::bed::{Bed, RESERVED, open_log};
 use crate::backing;
-use crate::disk::DirStorage;
+use crate::disk::faults::{FAULTS, Fault, MemStorage, Plan};
+use crate::disk::{DirStorage, Storage};
 use crate::event::Seq;
 use crate::event_log::EventLog;
 
@@ -200,6 +201,62 @@ fn every_damage_makes_a_cold_start() {
     let other = tempfile::tempdir().unwrap();
     let (_, warm, notes) = open(&bed.dir, &bed.log_dir, &open_log(other.path()));
     assert!(!warm && notes[0].contains("ends at 0"), "{notes:?}");
+}
+
+/// The start that `files` make; whether it was warm, and how many files it knows.
+fn start_of(bed: &Bed, files: &dyn Storage) -> (bool, u64) {
+    let root = fs::File::open(bed.dir.path()).unwrap();
+    let attr = backing::attr_of(root.as_fd()).unwrap();
+    let log = bed.recorder.log();
+    let start = Catalog::open(&attr, RESERVED.as_bytes(), None, files, log);
+    (start.warm, start.catalog.stats().files)
+}
+
+#[test]
+fn whichever_call_of_a_checkpoint_fails_the_one_before_serves_or_the_new_one() {
+    let bed = some_tree();
+    let files = MemStorage::default();
+    bed.recorder.save_catalog(&files).unwrap();
+    let before = files.0.lock().calls;
+    bed.recorder.save_catalog(&files).unwrap();
+    let calls = files.0.lock().calls - before;
+    assert!(calls > 8, "{calls}");
+    for fault in FAULTS {
+        for count in [1, u64::MAX] {
+            for call in 1..=calls {
+                bed.create(&format!("new-{fault:?}-{count}-{call}"))
+                    .unwrap();
+                let from = files.0.lock().calls + call;
+                files.0.lock().plan = Some(Plan { fault, from, count });
+                let saved = bed.recorder.save_catalog(&files);
+                files.0.lock().plan = None;
+                let known = bed.catalog().stats().files;
+                // The log after either of the two tells the rest.
+                let place = format!("{fault:?} {count} {call} {saved:?}");
+                assert_eq!(start_of(&bed, &files), (true, known), "{place}");
+                let left = files.names().unwrap();
+                let is_left = left.contains(&"catalog.new".to_owned());
+                assert!(!is_left || saved.is_err(), "{place}: {left:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn whichever_read_of_a_checkpoint_fails_the_start_is_cold() {
+    let bed = some_tree();
+    let files = MemStorage::default();
+    bed.recorder.save_catalog(&files).unwrap();
+    let before = files.0.lock().calls;
+    assert_eq!(start_of(&bed, &files), (true, 601));
+    let calls = files.0.lock().calls - before;
+    for call in 1..=calls {
+        let (fault, from, count) = (Fault::Io, files.0.lock().calls + call, 1);
+        files.0.lock().plan = Some(Plan { fault, from, count });
+        let (warm, known) = start_of(&bed, &files);
+        files.0.lock().plan = None;
+        assert_eq!((warm, known), (false, 0), "call {call}");
+    }
 }
 
 #[test]
