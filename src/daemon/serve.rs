@@ -160,14 +160,18 @@ fn open_log(
         .log_dir
         .try_clone()
         .map_err(DaemonError::io("log", "see the limit on open files"))?;
+    let options = crate::event_log::Options {
+        needed_after: tracking::needed_after(store),
+        ..config.log
+    };
     let (log, recovery) =
-        EventLog::open(Box::new(DirStorage::new(dir)), config.log).map_err(failed)?;
+        EventLog::open(Box::new(DirStorage::new(dir)), options).map_err(failed)?;
     for note in &recovery.notes {
         log::warn!("{note}");
     }
     let content = contents::open(config, store, &log)?;
     let keep = config.keep.map(|options| (content.clone(), options));
-    let recorder = tracking::recorder(&log, store, storage, (keep, config.no_log))?;
+    let (recorder, left_aside) = tracking::recorder(&log, store, storage, (keep, config.no_log))?;
     let say = |gap: &Event| match recorder.note(gap) {
         Ok(_) => Ok(()),
         Err(error) => Err(DaemonError::State {
@@ -176,7 +180,7 @@ fn open_log(
             hint: "make room on the disk of the log",
         }),
     };
-    for gap in &recovery.gaps {
+    for gap in recovery.gaps.iter().chain(&left_aside) {
         // A full disk keeps the gap from being said now; the storage is refused too until there is room.
         say(gap)?;
     }

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::detection::Desk;
 use super::store::Store;
@@ -14,6 +14,7 @@ use crate::content::Content;
 use crate::control::Control;
 use crate::detect::Detect;
 use crate::disk::Storage;
+use crate::event::{Event, GapReason, Seq};
 use crate::event_log::EventLog;
 use crate::fuse::Session;
 use crate::health::Health;
@@ -25,8 +26,15 @@ use crate::vfs::CONTROL_NAME;
 const FIRST_SCAN_WAIT: Duration = Duration::from_millis(500);
 /// Time between checkpoints of the catalog: what a start after a crash has to read of the log at most.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+/// Time between two looks whether retention waits for a checkpoint.
+const CHECKPOINT_LOOK: Duration = Duration::from_secs(1);
 
-/// A recorder that knows what stands in the storage, as far as the state tells.
+/// The event after which the log is needed to bring the saved catalog up to date.
+pub(super) fn needed_after(store: &Store) -> Option<Seq> {
+    Catalog::saved_at(&store.files().ok()?)
+}
+
+/// A recorder that knows what stands in the storage, as far as the state tells, and what is to be said of it.
 ///
 /// # Errors
 /// The storage or the state directory cannot be read.
@@ -35,7 +43,7 @@ pub(super) fn recorder(
     store: &Store,
     storage: BorrowedFd<'_>,
     (keep, silent): (Option<(Content, KeepOptions)>, bool),
-) -> Result<Arc<Recorder>, DaemonError> {
+) -> Result<(Arc<Recorder>, Option<Event>), DaemonError> {
     let hint = "see the disk and the limit on open files";
     let failed = |errno: backing::Errno| DaemonError::io("catalog", hint)(errno.into());
     let root = backing::attr_of(storage).map_err(failed)?;
@@ -46,6 +54,13 @@ pub(super) fn recorder(
     for note in &start.notes {
         log::info!("{note}");
     }
+    let gap = start.left_aside.map(|why| {
+        log::warn!("{why}");
+        let detail = format!(
+            "{why}: what changed behind the mount before this start is taken as having been so"
+        );
+        Event::gap(GapReason::Unwatched, None, detail)
+    });
     let storage = storage
         .try_clone_to_owned()
         .map_err(DaemonError::io("catalog", hint))?;
@@ -56,10 +71,11 @@ pub(super) fn recorder(
         Some((content, options)) => recorder.keeping(content, options),
         None => recorder,
     };
-    Ok(Arc::new(match silent {
+    let recorder = Arc::new(match silent {
         true => recorder.silenced(),
         false => recorder,
-    }))
+    });
+    Ok((recorder, gap))
 }
 
 /// Detection at work before the mount is in its place.
@@ -127,12 +143,23 @@ pub(super) fn keep_catalog(
                     return;
                 }
             }
-            let mut saved = recorder.log().head();
+            let log = recorder.log();
+            let mut saved = log.head();
+            let mut save = || {
+                if log.head() != saved {
+                    saved = log.head();
+                    save_in(&recorder, &files)
+                } else {
+                    true
+                }
+            };
             save_in(&recorder, &files);
-            while !stop.wait(CHECKPOINT_INTERVAL) {
-                if recorder.log().head() != saved {
-                    saved = recorder.log().head();
-                    save_in(&recorder, &files);
+            let (mut last, mut good) = (Instant::now(), true);
+            while !stop.wait(CHECKPOINT_LOOK) {
+                // One that fails is not tried again at once: it may be large.
+                if last.elapsed() >= CHECKPOINT_INTERVAL || good && log.waits_for_start() {
+                    good = save();
+                    last = Instant::now();
                 }
             }
         })?;
@@ -142,13 +169,16 @@ pub(super) fn keep_catalog(
 /// Saves the catalog; without, the next start reads more of the log and of the disk.
 pub(super) fn save(recorder: &Recorder, store: &Store) {
     match store.files() {
-        Ok(files) => save_in(recorder, &files),
+        Ok(files) => drop(save_in(recorder, &files)),
         Err(error) => log::warn!("the catalog could not be saved: {error}"),
     }
 }
 
-fn save_in(recorder: &Recorder, files: &dyn Storage) {
-    if let Err(error) = recorder.save_catalog(files) {
+/// Saves it; whether that went well.
+fn save_in(recorder: &Recorder, files: &dyn Storage) -> bool {
+    let saved = recorder.save_catalog(files);
+    if let Err(error) = &saved {
         log::warn!("the catalog could not be saved: {error}");
     }
+    saved.is_ok()
 }

@@ -141,7 +141,8 @@ words! {
         Ahead = "ahead",
         /// More changed behind the mount than the watcher's queue holds; a scan finds them.
         Overflow = "overflow",
-        /// The watcher does not see every directory; scans at the poll interval find what changes there.
+        /// The watcher does not see every directory, and scans at the poll interval find what changes there; or what
+        /// was known before a start is lost, and what changed behind the mount until then cannot be told.
         Unwatched = "unwatched",
         /// A mount for measurements recorded nothing from here on; scans after its end find what is left of it.
         Unrecorded = "unrecorded",

@@ -61,6 +61,7 @@ impl EventLog {
             sync: SyncState::new(opened.head),
             doomed: Mutex::new(Vec::new()),
             held_after: AtomicU64::new(super::retention::held(options.held_after)),
+            needed_after: AtomicU64::new(super::retention::held(options.needed_after)),
             companion: OnceLock::new(),
         });
         if let Err(error) = shared.ready_spare(&mut shared.state.lock()) {

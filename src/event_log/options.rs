@@ -31,6 +31,8 @@ pub struct Options {
     pub retain_max: u32,
     /// What consumers need from the start on; see [`super::EventLog::hold_after`].
     pub held_after: Option<Seq>,
+    /// What the next start would need if this one ended now; see [`super::EventLog::need_after`].
+    pub needed_after: Option<Seq>,
     /// Longest time an event waits for being durable when nobody asks for it; at least 10 ms.
     pub sync_interval: Duration,
 }
@@ -43,6 +45,7 @@ impl Default for Options {
             retain_age: Duration::from_secs(7 * 24 * 60 * 60),
             retain_max: RETAIN_MAX_DEFAULT,
             held_after: None,
+            needed_after: None,
             sync_interval: Duration::from_secs(1),
         }
     }

@@ -43,6 +43,22 @@ impl EventLog {
     pub fn hold_after(&self, after: Option<Seq>) {
         self.shared.held_after.store(held(after), Ordering::Release);
     }
+
+    /// Holds the events after `after` back in the same way, because a start after a crash would need them.
+    pub fn need_after(&self, after: Seq) {
+        let needed = &self.shared.needed_after;
+        needed.store(after.0, Ordering::Release);
+    }
+
+    /// Whether something stays past its limits only for what [`EventLog::need_after`] said.
+    #[must_use]
+    pub fn waits_for_start(&self) -> bool {
+        let needed = self.shared.needed_after.load(Ordering::Acquire);
+        let map = self.shared.map.lock();
+        let last = map.segments.get(1).map_or(0, |next| next.first.0 - 1);
+        let beside = self.shared.companion.get().map_or(0, |c| c.bytes());
+        last > needed && map.bytes().saturating_add(beside) > self.shared.bytes_max(false)
+    }
 }
 
 impl Shared {
@@ -109,8 +125,14 @@ impl Shared {
         let head = self.wake.head();
         let map = self.map.lock();
         let oldest = map.runs.front().map_or(head.next(), |run| run.first);
-        let held = oldest.0 > self.held_after.load(Ordering::Acquire);
+        let held = oldest.0 > self.held();
         (oldest, map.bytes(), held)
+    }
+
+    /// The events after this are needed by someone.
+    fn held(&self) -> u64 {
+        let for_start = self.needed_after.load(Ordering::Acquire);
+        for_start.min(self.held_after.load(Ordering::Acquire))
     }
 
     /// Bytes that log and companion may have together; `held` when a consumer needs the oldest of it.
@@ -136,7 +158,7 @@ impl Shared {
         let newest = Timestamp(oldest.newest.load(Ordering::Acquire));
         let age = Timestamp::now().0.saturating_sub(newest.0);
         let last = map.segments.get(1)?.first.0.saturating_sub(1);
-        let needed = last > self.held_after.load(Ordering::Acquire);
+        let needed = last > self.held();
         let retain_age = self.options.retain_age.as_nanos();
         let too_old = u128::from(age) > retain_age.saturating_mul(self.factor(needed).into());
         let beside = self.companion.get().map_or(0, |c| c.bytes());

@@ -207,6 +207,38 @@ fn retention_by_bytes_and_by_age_keeps_the_newest_and_says_what_is_gone() {
 }
 
 #[test]
+fn what_the_next_start_needs_stays_up_to_twice_the_limits_and_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Options {
+        retain_bytes: 10_000,
+        needed_after: Some(Seq(0)),
+        ..options()
+    };
+    let (log, _) = open_with(dir.path(), limits);
+    fill(&log, 1..=2);
+    log.sync().unwrap();
+    assert!(!log.waits_for_start());
+    let mut last = 2;
+    while log.stats().bytes < 15_000 {
+        last += 1;
+        fill(&log, last..=last);
+    }
+    log.sync().unwrap();
+    assert_eq!((log.shared.retain(), log.oldest()), (0, Seq(1)));
+    assert!(log.waits_for_start());
+    log.need_after(Seq(last));
+    assert!(!log.waits_for_start());
+    assert!(log.shared.retain() > 0);
+    log.need_after(log.oldest());
+    while log.stats().bytes < 25_000 {
+        last += 1;
+        fill(&log, last..=last);
+    }
+    log.sync().unwrap();
+    assert!(log.shared.retain() > 0, "there is an end to it");
+}
+
+#[test]
 fn four_threads_append_while_readers_and_retention_work() {
     const EACH: u64 = 400;
     let dir = tempfile::tempdir().unwrap();

@@ -31,6 +31,8 @@ pub(super) struct Shared {
     pub(super) doomed: Mutex<Vec<Arc<Segment>>>,
     /// Events after this are needed by a consumer; the largest number when none are.
     pub(super) held_after: AtomicU64,
+    /// Events after this are needed by the next start; the same.
+    pub(super) needed_after: AtomicU64,
     /// What is kept beside the log.
     pub(super) companion: OnceLock<Box<dyn Companion>>,
 }

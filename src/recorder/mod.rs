@@ -183,6 +183,7 @@ impl Recorder {
                     if let Some(keeper) = &self.keeper {
                         keeper.save(seq)?;
                     }
+                    self.log.need_after(seq);
                     return Ok(seq);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -1,6 +1,7 @@
 //! The daemon is killed under load: every call that had returned stands in the log, once and in order.
 
 mod soak;
+mod start;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -152,6 +153,17 @@ fn kill(pid: u32) {
         .and_then(rustix::process::Pid::from_raw)
         .expect("a pid");
     rustix::process::kill_process(pid, Signal::KILL).expect("killed");
+}
+
+/// Kills the daemon and waits until the mount is dead.
+fn kill_and_wait_dead(mount: &mut Mount) {
+    mount.kill();
+    wait::until("the mount is dead", || {
+        fs::read_dir(mount.root())
+            .err()
+            .and_then(|e| e.raw_os_error())
+            == Some(libc::ENOTCONN)
+    });
 }
 
 /// Kills the daemon of `mount` under load so many times; all that returned must be recorded.

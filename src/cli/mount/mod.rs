@@ -220,6 +220,7 @@ fn config(target: &Target, named: &MountOptions, fs_options: Vec<String>) -> Con
             retain_age: named.retain_age.unwrap_or(defaults.retain_age),
             retain_max: named.retain_max.unwrap_or(defaults.retain_max),
             held_after: None,
+            needed_after: None,
             sync_interval: named.sync_interval.unwrap_or(defaults.sync_interval),
         },
         keep: keep(named),

@@ -30,6 +30,9 @@ pub struct Start {
     /// Whether it came from a checkpoint and the log after it: then what differs from the disk happened behind the
     /// mount, while a cold one learns what it finds.
     pub warm: bool,
+    /// Why a checkpoint that is there could not be used: what changed behind the mount before this start is taken as
+    /// having been so.
+    pub left_aside: Option<String>,
     /// What a person should know of the start.
     pub notes: Vec<String>,
 }
@@ -51,6 +54,7 @@ impl Catalog {
             Ok(events) => Start {
                 catalog,
                 warm: true,
+                left_aside: None,
                 notes: Vec::from_iter((events > 0).then(|| {
                     format!("the catalog was brought up to date with {events} events of the log")
                 })),
@@ -58,9 +62,19 @@ impl Catalog {
             Err(reason) => Start {
                 catalog: Catalog::new(root, reserved, state),
                 warm: false,
-                notes: reason.into_iter().collect(),
+                notes: Vec::new(),
+                left_aside: reason,
             },
         }
+    }
+
+    /// The event that the checkpoint in `files` is of; `None` when there is none that can be read.
+    #[must_use]
+    pub fn saved_at(files: &dyn Storage) -> Option<Seq> {
+        let file = files.open(FILE).ok()?;
+        let mut head = [0; format::HEADER_BYTES];
+        Stream { file, offset: 0 }.read_exact(&mut head).ok()?;
+        Header::decode(&head).ok().map(|header| header.seq)
     }
 
     /// Saves it in `files` as the state after event `seq`: all of it or nothing. Changes may go on meanwhile; their

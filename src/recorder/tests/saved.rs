@@ -68,7 +68,11 @@ fn open(
     let attr = backing::attr_of(root.as_fd()).unwrap();
     let files = DirStorage::new(fs::File::open(log_dir.path()).unwrap().into());
     let start = Catalog::open(&attr, RESERVED.as_bytes(), None, &files, log);
-    (start.catalog, start.warm, start.notes)
+    (
+        start.catalog,
+        start.warm,
+        start.notes.into_iter().chain(start.left_aside).collect(),
+    )
 }
 
 #[test]
