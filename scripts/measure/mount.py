@@ -45,8 +45,8 @@ def wait_for(what, ready, deadline_s: float = DEADLINE_S):
 class Mount:
     """A storage of its own, mounted; `with` unmounts it. `place` is a directory beside both, outside the mount."""
 
-    def __init__(self, *options: str) -> None:
-        self.place = pathlib.Path(tempfile.mkdtemp(prefix="hippofs-python-"))
+    def __init__(self, *options: str, at: str | None = None) -> None:
+        self.place = pathlib.Path(tempfile.mkdtemp(prefix="hippofs-python-", dir=at))
         self.storage, self.root = self.place / "storage", self.place / "mnt"
         self.storage.mkdir()
         self.root.mkdir()
@@ -67,9 +67,10 @@ class Mount:
         )
         wait_for("the mount", self._is_ready)
 
-    def remount(self) -> None:
-        """Ends the daemon cleanly and starts another one."""
+    def remount(self, between=lambda: None) -> None:
+        """Ends the daemon cleanly, does what is to be done meanwhile, and starts another one."""
         self._stop()
+        between()
         self._said.close()
         self._said = open(self.place / "said", "w")
         self._start()

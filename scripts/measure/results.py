@@ -10,6 +10,10 @@ import subprocess
 
 import svg
 
+# Not compared: a write-back cache merges the writes, so that nobody could record them one by one; an fsync that
+# does not reach the disk is none.
+MERGED, NO_SYNC = ("write-128", "write-4k", "write-1m", "untar"), ("fsync", "fsync x8", "sqlite delete", "sqlite wal")
+NOT_COMPARED = {"passthrough_hp": MERGED, "LoggedFS": NO_SYNC}
 OURS = ["hippofs", "log only", "no log", "1 follower", "100 followers", "passthrough"]
 
 
@@ -25,6 +29,7 @@ def write(out: pathlib.Path, machine: str, columns: list[str], figures: dict, ab
     """Writes bench.json, bench.md and bench.svg into `out`, and prints the tables."""
     rounds = max((len(rates) for row in figures.values() for rates in row["rounds"].values()), default=0)
     text = f"{machine}; medians of {rounds} rounds\n\n{ratios(columns, figures)}\n\n{absolute(columns, figures)}\n"
+    text += "\n* not compared: a write-back cache merges writes; an fsync that does not reach the disk is none.\n"
     if absent:
         text += "\nLeft out: " + "; ".join(absent) + ".\n"
     (out / "bench.json").write_text(json.dumps({"machine": machine, "figures": figures, "absent": absent}, indent=1))
@@ -34,9 +39,10 @@ def write(out: pathlib.Path, machine: str, columns: list[str], figures: dict, ab
     print(f"bench: written to {out}: bench.json, bench.md, bench.svg")
 
 
-def fastest(columns: list[str], row: dict) -> tuple[str, float] | None:
+def fastest(columns: list[str], name: str, row: dict) -> tuple[str, float] | None:
     """The fastest peer of a row."""
-    there = [(row[column], column) for column in columns if column not in ("native", *OURS) and column in row]
+    others = [column for column in columns if column not in ("native", *OURS) and column in row]
+    there = [(row[column], column) for column in others if name not in NOT_COMPARED.get(column, ())]
     return (max(there)[1], max(there)[0]) if there else None
 
 
@@ -47,7 +53,7 @@ def ratios(columns: list[str], figures: dict) -> str:
     lines = ["| " + " | ".join(head + [f"{name} / hippofs" for name in costs]) + " |"]
     lines.append("|" + "---|" * (len(head) + len(costs)))
     for name, row in figures.items():
-        own, native, peer = row.get("hippofs"), row.get("native"), fastest(columns, row)
+        own, native, peer = row.get("hippofs"), row.get("native"), fastest(columns, name, row)
         cells = [name, number(native), number(own), ratio(own, native)]
         cells += [f"{peer[0]} {number(peer[1])}", ratio(own, peer[1])] if peer else ["", ""]
         cells += [ratio(row.get(cost), own) for cost in costs]
@@ -59,7 +65,8 @@ def absolute(columns: list[str], figures: dict) -> str:
     """Every figure: per second; `write-1m` and `read-1m` in MB/s, `list` in names."""
     lines = ["| | " + " | ".join(columns) + " |", "|" + "---|" * (len(columns) + 1)]
     for name, row in figures.items():
-        lines.append("| " + " | ".join([name] + [number(row.get(column)) for column in columns]) + " |")
+        cells = [number(row.get(column)) + "*" * (name in NOT_COMPARED.get(column, ())) for column in columns]
+        lines.append("| " + " | ".join([name, *cells]) + " |")
     return "\n".join(lines)
 
 
@@ -67,7 +74,7 @@ def picture(machine: str, columns: list[str], figures: dict) -> str:
     """hippofs and the fastest peer of each row; the faster one of both is 100 %."""
     rows = []
     for name, row in figures.items():
-        own, peer = row.get("hippofs"), fastest(columns, row)
+        own, peer = row.get("hippofs"), fastest(columns, name, row)
         if own and peer:
             most = max(own, peer[1])
             rows.append((f"{name} ({peer[0]})", [own * 100 / most, peer[1] * 100 / most]))

@@ -111,8 +111,11 @@ impl Answer {
     /// The next bytes for a caller that takes `wanted` at a time.
     pub(super) fn step(&mut self, wanted: usize) -> Result<Step, LogError> {
         let mut scanned = 0;
+        // What few lines each chunk gives is gathered: a reader that takes much is not to come for each of them.
+        let mut out = Vec::new();
         loop {
             match self.state {
+                State::Done | State::LastLine if !out.is_empty() => return Ok(Step::Bytes(out)),
                 State::Done => return Ok(Step::End),
                 State::LastLine => {
                     let newest = self.newest.take().map(|(_, lines)| lines);
@@ -127,10 +130,11 @@ impl Answer {
                 State::Events => {}
             }
             let Some(reader) = &mut self.reader else {
-                if let Some(wait) = self.more() {
-                    return Ok(wait);
+                match self.more() {
+                    Some(_) if !out.is_empty() => return Ok(Step::Bytes(out)),
+                    Some(wait) => return Ok(wait),
+                    None => continue,
                 }
-                continue;
             };
             let chunk = reader.next_chunk(chunk_bytes(wanted))?;
             let passed = reader.position();
@@ -144,9 +148,14 @@ impl Answer {
                         newest.drain(..newest.len().saturating_sub(*most));
                     } else {
                         let shown = self.format.lines(taken, self.store);
-                        if !shown.is_empty() {
-                            return Ok(Step::Bytes(shown));
+                        if out.is_empty() {
+                            out = shown;
+                        } else {
+                            out.extend_from_slice(&shown);
                         }
+                    }
+                    if !out.is_empty() && (out.len() >= wanted / 2 || scanned >= SCAN_BYTES_MAX) {
+                        return Ok(Step::Bytes(out));
                     }
                     if scanned >= SCAN_BYTES_MAX && self.state == State::Events {
                         return Ok(Step::Again);
@@ -218,11 +227,12 @@ impl Answer {
             return lines;
         }
         let mut taken = Vec::new();
-        for line in lines.split_inclusive(|b| *b == b'\n') {
-            match self.filter.judge(line) {
+        let end = self.end();
+        for (line, verdict) in self.filter.sift(&lines) {
+            match verdict {
                 Verdict::Skip => continue,
                 Verdict::Past => {
-                    self.at = self.at.max(self.end());
+                    self.at = self.at.max(end);
                     self.state = State::LastLine;
                     return taken;
                 }

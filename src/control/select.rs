@@ -1,8 +1,8 @@
 //! Selectors against lines of the log: a sift of the raw bytes first, a parse only where the bytes cannot decide.
 //!
 //! All lines are written by one format, in which a quote inside a text is escaped. So `"op":"write"` stands in a line
-//! only as a field, with one exception: the free data of a mark. Marks are therefore parsed, and a path, which may be
-//! escaped or encoded, is parsed too; everything else is decided by the bytes.
+//! only as a field, with one exception: the free data of a mark. Marks are therefore parsed, and so is a line whose
+//! paths are escaped or encoded; everything else is decided by the bytes.
 
 use memchr::memmem::Finder;
 use serde_json::Value;
@@ -102,19 +102,55 @@ impl Filter {
         self.selectors.from_time
     }
 
+    /// The lines of `lines` that may match, each with its verdict; those that are left out are to be skipped. Where
+    /// every match holds a certain text, this looks for that text alone and at whole lines only where it stands.
+    pub(super) fn sift<'a>(&'a self, lines: &'a [u8]) -> impl Iterator<Item = (&'a [u8], Verdict)> {
+        // With an end in time each line counts: the first one past it ends the search.
+        let bounded = self.selectors.to_time.is_some();
+        let certain = match self.sieves.first().map(Vec::as_slice) {
+            Some([text]) if !bounded => Some(text),
+            _ => None,
+        };
+        let mut rest = lines;
+        std::iter::from_fn(move || {
+            let at = match certain {
+                Some(text) => text.find(rest)?,
+                None => (!rest.is_empty()).then_some(0)?,
+            };
+            let begin = memchr::memrchr(b'\n', &rest[..at]).map_or(0, |newline| newline + 1);
+            let end = memchr::memchr(b'\n', &rest[at..]).map_or(rest.len(), |past| at + past + 1);
+            let line = &rest[begin..end];
+            rest = &rest[end..];
+            Some((
+                line,
+                self.judge_by(line, &self.sieves[usize::from(certain.is_some())..]),
+            ))
+        })
+    }
+
     /// Judges one line of the log.
     pub(super) fn judge(&self, line: &[u8]) -> Verdict {
-        let Some((time, rest)) = split_time(line) else {
+        self.judge_by(line, &self.sieves)
+    }
+
+    /// The same with those of the sieves that have not been tried.
+    fn judge_by(&self, line: &[u8], sieves: &[Vec<Finder<'static>>]) -> Verdict {
+        let Some((time, rest)) = time_text(line) else {
             return Verdict::Skip;
         };
-        if self.selectors.to_time.is_some_and(|to| time > to) {
-            return Verdict::Past;
-        }
-        if self.selectors.from_time.is_some_and(|from| time < from) {
-            return Verdict::Skip;
+        if self.selectors.from_time.is_some() || self.selectors.to_time.is_some() {
+            let Some(time) = parse_time(time) else {
+                return Verdict::Skip;
+            };
+            if self.selectors.to_time.is_some_and(|to| time > to) {
+                return Verdict::Past;
+            }
+            if self.selectors.from_time.is_some_and(|from| time < from) {
+                return Verdict::Skip;
+            }
         }
         let sifted = |sieve: &Vec<Finder<'static>>| sieve.iter().any(|f| f.find(rest).is_some());
-        if !self.sieves.iter().all(sifted) {
+        if !sieves.iter().all(sifted) {
             return Verdict::Skip;
         }
         let mark = rest.starts_with(b"\"event_type\":\"mark\"");
@@ -122,10 +158,23 @@ impl Filter {
         if !mark && excluded.is_some_and(|f| f.find(rest).is_some()) {
             return Verdict::Skip;
         }
-        if (mark || self.selectors.path.is_some()) && !self.selectors.match_line(line) {
-            return Verdict::Skip;
+        let parsed = |selectors: &Selectors| selectors.match_line(line);
+        let matches = match &self.selectors.path {
+            _ if mark => parsed(&self.selectors),
+            None => true,
+            // By the bytes everything but the path has been found to match.
+            Some(glob) => match plain_paths(rest) {
+                Some((src, dest)) => {
+                    glob.matches(src) || dest.is_some_and(|dest| glob.matches(dest))
+                }
+                None => parsed(&self.selectors),
+            },
+        };
+        if matches {
+            Verdict::Take
+        } else {
+            Verdict::Skip
         }
-        Verdict::Take
     }
 }
 
@@ -177,18 +226,48 @@ fn field(key: &str, value: &str) -> String {
 
 /// The time of a line and what stands after it; `None` for what is no line of the log.
 pub(super) fn split_time(line: &[u8]) -> Option<(Timestamp, &[u8])> {
+    let (time, rest) = time_text(line)?;
+    Some((parse_time(time)?, rest))
+}
+
+/// The text of a line's time and what stands after it.
+fn time_text(line: &[u8]) -> Option<(&[u8], &[u8])> {
     const TIME_KEY: &[u8] = b",\"timestamp\":";
     let digits = line.strip_prefix(b"{\"seq\":")?;
     let comma = digits.iter().position(|b| !b.is_ascii_digit())?;
     let time = digits.get(comma..)?.strip_prefix(TIME_KEY)?;
     let end = time.iter().position(|b| *b == b',')?;
     let (time, rest) = time.split_at(end);
+    Some((time, rest.get(1..)?))
+}
+
+fn parse_time(text: &[u8]) -> Option<Timestamp> {
     let mut nanos = 0_u64;
-    for byte in time.iter().filter(|b| **b != b'.') {
+    for byte in text.iter().filter(|b| **b != b'.') {
         let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
         nanos = nanos.checked_mul(10)?.checked_add(digit.into())?;
     }
-    Some((Timestamp(nanos), rest.get(1..)?))
+    Some(Timestamp(nanos))
+}
+
+/// The paths of a line, where they stand in it as they are: `rest` is what stands after its time. `None` where they
+/// are escaped, have an exact twin, or where the line is not built like that of a change.
+fn plain_paths(rest: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+    fn text<'a>(rest: &'a [u8], key: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let value = rest.strip_prefix(key)?;
+        let end = memchr::memchr2(b'"', b'\\', value)?;
+        let after = value[end..].strip_prefix(b"\",")?;
+        Some((&value[..end], after))
+    }
+    let (_, rest) = text(rest, b"\"event_type\":\"")?;
+    let (_, rest) = text(rest, b"\"op\":\"")?;
+    let (src, rest) = text(rest, b"\"src_path\":\"")?;
+    if rest.starts_with(b"\"is_directory\":") {
+        return Some((src, None));
+    }
+    let (dest, rest) = text(rest, b"\"dest_path\":\"")?;
+    rest.starts_with(b"\"is_directory\":")
+        .then_some((src, Some(dest)))
 }
 
 impl Selectors {

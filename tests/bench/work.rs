@@ -6,6 +6,8 @@
 
 #[path = "work/flows.rs"]
 mod flows;
+#[path = "work/log.rs"]
+mod log;
 #[path = "work/streams.rs"]
 mod streams;
 
@@ -19,6 +21,7 @@ const USAGE: &str = "\
 usage: work WORKLOAD DIR [SESSIONS [COUNT]]   cycle small seq rand stat list open rename missing fsync
        work follow FILE READERS               reads FILE until standard input ends
        work read FILE [BUFFER_BYTES]          reads FILE to its end
+       work log DIR EVENTS                    appends the lives of documents to the log in DIR
        work ask CONTROL REQUEST               writes the request, reads the reply to its end";
 
 /// One step of a workload: its name and what it does; gives how much was done.
@@ -32,6 +35,7 @@ fn main() {
         ["read", file] => streams::read(file, 1 << 20),
         ["read", file, buffer] => streams::read(file, number(buffer)),
         ["ask", control, request] => streams::ask(control, request),
+        ["log", dir, events] => log::make(dir, number(events)),
         ["session", workload, dir, which, count] => {
             session(workload, dir.into(), number(which), number(count))
         }

@@ -67,8 +67,8 @@ impl Batch {
             return Ok(Step::Bytes(lines));
         }
         let mut taken = Vec::new();
-        for line in lines.split_inclusive(|b| *b == b'\n') {
-            if self.filter.judge(line) == Verdict::Take {
+        for (line, verdict) in self.filter.sift(&lines) {
+            if verdict == Verdict::Take {
                 taken.extend_from_slice(line);
                 self.given = seq_of(line).unwrap_or(self.given);
             }

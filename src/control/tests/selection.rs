@@ -208,6 +208,11 @@ proptest! {
     ) {
         let filter = filter_of(&selectors, own);
         prop_assert_eq!(filter.takes_all(), selectors.is_empty());
+        let all: Vec<u8> = events.iter().flat_map(|(event, second)| line_of(event, *second)).collect();
+        let judged: Vec<_> = all.split_inclusive(|b| *b == b'\n').map(|line| (line, filter.judge(line))).collect();
+        let told = |(_, verdict): &(&[u8], Verdict)| *verdict != Verdict::Skip;
+        let sifted: Vec<_> = filter.sift(&all).filter(told).collect();
+        prop_assert_eq!(sifted, judged.into_iter().filter(told).collect::<Vec<_>>(), "{:?}", selectors);
         for (event, second) in &events {
             let line = line_of(event, *second);
             let value: Value = serde_json::from_slice(&line).unwrap();
