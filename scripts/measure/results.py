@@ -65,7 +65,8 @@ def absolute(columns: list[str], figures: dict) -> str:
     """Every figure: per second; `write-1m` and `read-1m` in MB/s, `list` in names."""
     lines = ["| | " + " | ".join(columns) + " |", "|" + "---|" * (len(columns) + 1)]
     for name, row in figures.items():
-        cells = [number(row.get(column)) + "*" * (name in NOT_COMPARED.get(column, ())) for column in columns]
+        starred = [column for column in columns if column in row and name in NOT_COMPARED.get(column, ())]
+        cells = [number(row.get(column)) + "*" * (column in starred) for column in columns]
         lines.append("| " + " | ".join([name, *cells]) + " |")
     return "\n".join(lines)
 

@@ -56,7 +56,12 @@ def _times(name: str, runs):
         for label, command, directory in runs(tools.prepared, place):
             begun = time.perf_counter()
             done = subprocess.run(
-                command, cwd=directory, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+                command,
+                cwd=directory,
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
             )
             took = time.perf_counter() - begun
             if done.returncode != 0:
