@@ -33,6 +33,8 @@ pub(super) struct Active {
     pub(super) open: Option<Open>,
     /// Sealed, and not yet cut, synced and indexed; oldest first.
     pub(super) sealed: Vec<Open>,
+    /// Left because a sync failed: what they hold past `synced` is written again elsewhere.
+    pub(super) doubtful: Vec<Open>,
     /// Number of the next pack.
     next: u32,
     pub(super) failure: Option<Failure>,

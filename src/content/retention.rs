@@ -33,7 +33,10 @@ impl Content {
     }
 
     fn remove(&self, id: u32) {
-        self.shared.active.lock().sealed.retain(|s| s.pack.id != id);
+        let mut active = self.shared.active.lock();
+        active.sealed.retain(|sealed| sealed.pack.id != id);
+        active.doubtful.retain(|left| left.pack.id != id);
+        drop(active);
         self.shared.table.forget(|place| place.pack == id);
         // A pack that comes back at the next start is named by no event and goes again.
         for name in [pack_name(id), index_name(id)] {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::ContentError;
 use super::active::{Active, Open};
-use super::format;
+use super::format::{self, HEADER_BYTES, Header, IndexEntry};
 use super::pack::{Pack, index_name};
-use super::store::{Content, Shared};
+use super::store::{Content, Shared, fill};
+use super::table::{Place, key_of};
 use crate::disk::{StoredFile, write_all_at};
 use crate::event::Seq;
 
@@ -20,7 +21,6 @@ struct Found {
     pack: Arc<Pack>,
     file: Arc<dyn StoredFile>,
     bytes: u64,
-    synced: u64,
     is_sealed: bool,
 }
 
@@ -30,7 +30,6 @@ impl Found {
             pack: Arc::clone(&open.pack),
             file: Arc::clone(&open.file),
             bytes: open.bytes,
-            synced: open.synced,
             is_sealed,
         }
     }
@@ -51,9 +50,11 @@ impl Content {
     /// Makes everything that is held durable; quick when nothing is new.
     ///
     /// # Errors
-    /// The failed call. What was not durable is not held any more then, because nobody knows what the disk has of it.
+    /// The failed call. Nobody knows what the disk then has of what was not durable: it is written again before the
+    /// next sync, and only what cannot be read any more is lost.
     pub fn sync(&self) -> io::Result<()> {
         let _one = self.shared.syncing.lock();
+        self.shared.rewrite_doubtful()?;
         let mut active = self.shared.active.lock();
         let files = active.unsynced();
         let names_dirty = std::mem::take(&mut active.names_dirty);
@@ -64,7 +65,7 @@ impl Content {
         let outcome = self.shared.sync_files(&files, names_dirty);
         match &outcome {
             Ok(()) => self.shared.synced(&files),
-            Err(error) => self.shared.lost(&files, error, names_dirty),
+            Err(error) => self.shared.doubt(error, names_dirty),
         }
         outcome
     }
@@ -145,8 +146,8 @@ impl Shared {
         file.sync()
     }
 
-    /// The kernel may have dropped what was not durable: it is not held any more, and the packs are left.
-    fn lost(&self, files: &[Found], error: &io::Error, names_dirty: bool) {
+    /// The kernel may have dropped what was not durable, and would not say so again: the packs are left.
+    fn doubt(&self, error: &io::Error, names_dirty: bool) {
         let mut active = self.active.lock();
         active.names_dirty |= names_dirty;
         let what = format!("sync of the contents: {error}");
@@ -154,13 +155,50 @@ impl Shared {
             what: "sync of the contents",
             source: io::Error::new(error.kind(), what),
         });
-        let sealed = active.sealed.iter().map(|s| (s.pack.id, s.synced));
-        let found = files.iter().map(|file| (file.pack.id, file.synced));
-        let lost: Vec<(u32, u64)> = sealed.chain(found).collect();
-        active.sealed.clear();
-        self.table.forget(|place| {
-            let pack = lost.iter().find(|(id, _)| *id == place.pack);
-            pack.is_some_and(|(_, synced)| u64::from(place.offset) >= *synced)
-        });
+        let left = std::mem::take(&mut active.sealed);
+        active.doubtful.extend(left);
+    }
+
+    /// Writes what is in doubt again, into a pack that nothing is wrong with: until that is done nothing is durable.
+    fn rewrite_doubtful(&self) -> io::Result<()> {
+        let mut doubtful = std::mem::take(&mut self.active.lock().doubtful);
+        while let Some(left) = doubtful.last_mut() {
+            while let Some(entry) = left.entries.pop() {
+                if let Err(error) = self.rewrite(left, entry) {
+                    left.entries.push(entry);
+                    self.active.lock().doubtful.append(&mut doubtful);
+                    return Err(io::Error::other(error.to_string()));
+                }
+            }
+            doubtful.pop();
+        }
+        Ok(())
+    }
+
+    /// Writes one object again. What cannot be read as it was written is not held any more.
+    fn rewrite(&self, left: &Open, entry: IndexEntry) -> Result<(), ContentError> {
+        let here = Place::of(left.pack.id, &entry);
+        let is_here = |place: &Place| *place == here;
+        if u64::from(entry.offset) < left.synced || !self.table.has(entry.key, is_here) {
+            return Ok(());
+        }
+        let mut record = vec![0; HEADER_BYTES + entry.payload_bytes as usize];
+        let read = fill(&*left.file, &mut record, u64::from(entry.offset));
+        let whole = read.is_ok()
+            && Header::read(&record).is_some_and(|header| {
+                key_of(&header.hash) == entry.key && header.payload(&record).is_some()
+            });
+        if !whole {
+            log::warn!(
+                "content: pack {}: an object at byte {} was lost with a failed sync",
+                left.pack.id,
+                entry.offset
+            );
+            self.table.forget(is_here);
+            return Ok(());
+        }
+        let pin = self.write_record(&record, entry)?;
+        pin.pack().name(left.pack.named());
+        Ok(())
     }
 }

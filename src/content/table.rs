@@ -20,6 +20,18 @@ pub(super) struct Place {
     pub(super) kind: Kind,
 }
 
+impl Place {
+    /// The place in `pack` that an entry of its index tells.
+    pub(super) fn of(pack: u32, entry: &IndexEntry) -> Place {
+        Place {
+            pack,
+            offset: entry.offset,
+            payload_bytes: entry.payload_bytes,
+            kind: entry.kind,
+        }
+    }
+}
+
 type Shard = HashMap<u128, Place, BuildHasherDefault<KeyHasher>>;
 
 /// All objects.
@@ -36,13 +48,13 @@ impl Table {
 
     /// The newest place of an object is the one that is known.
     pub(super) fn put(&self, pack: u32, entry: &IndexEntry) {
-        let place = Place {
-            pack,
-            offset: entry.offset,
-            payload_bytes: entry.payload_bytes,
-            kind: entry.kind,
-        };
+        let place = Place::of(pack, entry);
         self.shard(entry.key).write().insert(entry.key, place);
+    }
+
+    /// Whether the object of that half of a hash is at a place of which `is` says yes.
+    pub(super) fn has(&self, key: u128, is: impl Fn(&Place) -> bool) -> bool {
+        self.shard(key).read().get(&key).is_some_and(is)
     }
 
     /// Forgets every object whose place `gone` says is gone.

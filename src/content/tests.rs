@@ -293,6 +293,40 @@ fn whichever_call_fails_nothing_kept_is_lost_and_nothing_wrong_is_read() {
 }
 
 #[test]
+fn what_was_kept_before_a_failed_sync_is_written_again_before_the_next_one() {
+    let storage = MemStorage::default();
+    let content = open(&storage);
+    content.keep(&object(1, 2000)).unwrap();
+    content.sync().unwrap();
+    let late: Vec<_> = (2..30).map(|n| object(n, 9000)).collect();
+    for bytes in &late {
+        content.keep(bytes).unwrap().named(Seq(7));
+    }
+    storage.0.lock().sync_fails = true;
+    assert!(content.sync().is_err());
+    late.iter().for_each(|bytes| assert_held(&content, bytes));
+    assert!(content.failure().is_some());
+    storage.0.lock().sync_fails = false;
+    let hasten = || {
+        if let Some(failure) = content.shared.active.lock().failure.as_mut() {
+            failure.hasten();
+        }
+    };
+    // A disk that is full meanwhile keeps it from being called durable.
+    storage.0.lock().full = true;
+    hasten();
+    assert!(content.sync().is_err());
+    storage.0.lock().full = false;
+    hasten();
+    content.sync().unwrap();
+    assert!(content.shared.packs.all().len() > 2);
+    drop(content);
+    storage.lose_power();
+    let content = open(&storage);
+    late.iter().for_each(|bytes| assert_held(&content, bytes));
+}
+
+#[test]
 fn a_full_disk_costs_versions_and_heals() {
     let storage = MemStorage::default();
     let content = open(&storage);

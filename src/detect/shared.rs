@@ -118,8 +118,9 @@ impl Shared {
         self.barriers.changed.notify_all();
         self.scans.lock().jobs.clear();
         self.scans_changed.notify_all();
-        // The watcher's thread wakes by being told something.
-        self.send_barrier();
+        if let Some(watcher) = &self.watcher {
+            watcher.wake();
+        }
     }
 
     /// What the kernel may still hold of these is no longer so.

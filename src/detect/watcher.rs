@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 
 use crate::backing::{self, Errno};
@@ -50,6 +50,8 @@ pub(super) enum WatchError {
 /// The watches. Shared by the one thread that reads and by those that add.
 pub(super) struct Watcher {
     queue: OwnedFd,
+    /// Can be read when all waiting is to end.
+    end: OwnedFd,
     root: u64,
     watches: Mutex<Watches>,
 }
@@ -68,6 +70,7 @@ impl Watcher {
     pub(super) fn new(root: u64) -> Result<Watcher, Errno> {
         Ok(Watcher {
             queue: inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?,
+            end: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             root,
             watches: Mutex::default(),
         })
@@ -119,9 +122,11 @@ impl Watcher {
         mut tell: impl FnMut(Told),
     ) -> Result<bool, Errno> {
         let timeout = Timespec::try_from(longest).ok();
-        let mut wait = [PollFd::from_borrowed_fd(self.queue.as_fd(), PollFlags::IN)];
+        let poll_in = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+        let mut wait = [poll_in(self.queue.as_fd()), poll_in(self.end.as_fd())];
         match poll(&mut wait, timeout.as_ref()) {
             Ok(0) | Err(Errno::INTR) => return Ok(false),
+            Ok(_) if wait[0].revents().is_empty() => return Ok(false),
             Ok(_) => {}
             Err(error) => return Err(error),
         }
@@ -143,6 +148,12 @@ impl Watcher {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Makes every present and future [`Watcher::read`] return without waiting. It needs nothing of any disk.
+    pub(super) fn wake(&self) {
+        // It can only fail when it was woken four thousand million times before.
+        let _ = rustix::io::write(&self.end, &1u64.to_ne_bytes());
     }
 
     fn told(&self, number: i32, what: ReadFlags, name: Option<CString>) -> Option<Told> {
@@ -211,6 +222,16 @@ mod tests {
         let away = told.iter().position(|t| *t == entry("a", true)).unwrap();
         assert_eq!(told[0], entry("a", false));
         assert_eq!(told[away + 1], entry("b", false));
+    }
+
+    #[test]
+    fn a_wait_ends_when_it_is_woken() {
+        let watcher = Watcher::new(1).unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| watcher.read(Duration::from_secs(3600), |_| {}));
+            watcher.wake();
+            assert_eq!(waiting.join().unwrap(), Ok(false));
+        });
     }
 
     #[test]
