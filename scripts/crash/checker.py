@@ -118,8 +118,8 @@ class Checker:
         fresh = pathlib.Path(f"{self.root}/.hippofs/since/{self.seq}").read_bytes()
         for line in fresh.splitlines():
             event = json.loads(line)
-            if event["seq"] != self.seq + 1:
-                raise Wrong(f"event {event['seq']} follows {self.seq}")
+            if event.get("seq") != self.seq + 1:
+                raise Wrong(f"after {self.seq} comes {event} (a gap: --retain keeps less than is written in a round)")
             if event["timestamp"] < self.timestamp:
                 raise Wrong(f"event {event['seq']} is of an earlier time than the one before")
             self.seq, self.timestamp = event["seq"], event["timestamp"]

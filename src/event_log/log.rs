@@ -7,13 +7,13 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::error::{Failure, LogError};
+use super::group::Group;
 use super::keeper::Keeper;
 use super::options::Options;
 use super::reader::Reader;
 use super::recovery::{self, Opened, Recovery, is_blank};
 use super::room::{Purpose, Reservation};
 use super::segment::{CLEAN_NAME, SPARE_NAME};
-use super::sync::SyncState;
 use super::wake::Wake;
 use super::writer::{Shared, Spare, State};
 use crate::disk::Storage;
@@ -58,7 +58,7 @@ impl EventLog {
             state: Mutex::new(state),
             map: Mutex::new(opened.map),
             wake: Wake::new(opened.head),
-            sync: SyncState::new(opened.head),
+            sync: Group::new(opened.head),
             doomed: Mutex::new(Vec::new()),
             held_after: AtomicU64::new(super::retention::held(options.held_after)),
             needed_after: AtomicU64::new(super::retention::held(options.needed_after)),

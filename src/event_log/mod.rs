@@ -25,11 +25,13 @@
 
 mod error;
 mod fields;
+mod group;
 mod heal;
 mod index;
 mod keeper;
 mod log;
 mod options;
+mod primitives;
 mod reader;
 mod recovery;
 mod retention;
@@ -46,6 +48,8 @@ mod writer;
 mod damage_tests;
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod interleaving_tests;
 #[cfg(test)]
 mod tests;
 

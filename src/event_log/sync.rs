@@ -1,58 +1,18 @@
-//! Group commit: whoever asks for durability while a sync runs shares the next one.
+//! Making the log durable: contents before the events that name them, sealed segments before the active one.
 //!
 //! One caller at a time syncs for all: it notes the head under the serial point, then syncs with no lock held.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::{Condvar, Mutex};
 
 use super::error::LogError;
 use super::writer::{Cause, Sealed, Shared};
 use crate::disk::StoredFile;
 use crate::event::Seq;
 
-/// How far the log is durable, and whether somebody is at it.
-pub(super) struct SyncState {
-    durable: AtomicU64,
-    running: Mutex<bool>,
-    finished: Condvar,
-}
-
-impl SyncState {
-    pub(super) fn new(durable: Seq) -> SyncState {
-        SyncState {
-            durable: AtomicU64::new(durable.0),
-            running: Mutex::new(false),
-            finished: Condvar::new(),
-        }
-    }
-
-    pub(super) fn durable(&self) -> Seq {
-        Seq(self.durable.load(Ordering::Acquire))
-    }
-}
-
 impl Shared {
     /// See [`super::EventLog::sync`].
     pub(super) fn sync_to_head(&self) -> Result<Seq, LogError> {
-        let wanted = self.wake.head();
-        let mut running = self.sync.running.lock();
-        loop {
-            if self.sync.durable() >= wanted {
-                return Ok(self.sync.durable());
-            }
-            if !*running {
-                break;
-            }
-            self.sync.finished.wait(&mut running);
-        }
-        *running = true;
-        drop(running);
-        let result = self.sync_now();
-        *self.sync.running.lock() = false;
-        self.sync.finished.notify_all();
-        result
+        self.sync.join(self.wake.head(), || self.sync_now())
     }
 
     /// Syncs whatever is not durable. Only one thread at a time is here.
@@ -83,7 +43,7 @@ impl Shared {
                 // What was sealed meanwhile stands behind these.
                 let synced = sealed.len().min(state.sealed.len());
                 state.sealed.drain(..synced);
-                self.sync.durable.fetch_max(head.0, Ordering::AcqRel);
+                self.sync.reached(head);
                 Ok(self.sync.durable())
             }
             Err(error) => {

@@ -1,11 +1,10 @@
 //! Telling readers that there is more. While nobody waits and no hook is set it costs two atomic loads.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex};
-
+use super::primitives::{AtomicBool, AtomicU64, Condvar, Mutex};
 use crate::event::Seq;
 
 type Hook = Box<dyn Fn() + Send + Sync>;

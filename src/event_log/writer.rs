@@ -10,11 +10,11 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::error::{Failure, LogError};
+use super::group::Group;
 use super::index::Entry;
 use super::options::Options;
 use super::retention::Companion;
 use super::segment::{Map, Run, Segment};
-use super::sync::SyncState;
 use super::wake::Wake;
 use crate::disk::{Storage, StoredFile, write_all_at};
 use crate::event::{Seq, Timestamp, line};
@@ -26,7 +26,7 @@ pub(super) struct Shared {
     pub(super) state: Mutex<State>,
     pub(super) map: Mutex<Map>,
     pub(super) wake: Wake,
-    pub(super) sync: SyncState,
+    pub(super) sync: Group,
     /// Removed from the map, file not removed yet; oldest first.
     pub(super) doomed: Mutex<Vec<Arc<Segment>>>,
     /// Events after this are needed by a consumer; the largest number when none are.
